@@ -1,0 +1,1 @@
+//! Simulators of the CRMs and the CDPs, which follow the published protocols.

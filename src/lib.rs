@@ -1,0 +1,1 @@
+//! Ferrygate keeps customer data platforms true to the CRM.
