@@ -1,0 +1,130 @@
+//! `CdpSink`: one destination.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::common::{Classification, ProbeResult, SecretValue};
+use super::crm_source::RequestLimits;
+
+/// One destination: its connection, how it identifies people, and what it may hold.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "ferrygate.io",
+    version = "v1alpha1",
+    kind = "CdpSink",
+    plural = "cdpsinks",
+    shortname = "cdp",
+    category = "ferrygate",
+    namespaced,
+    status = "CdpSinkStatus",
+    derive = "PartialEq",
+    cel,
+    doc = "One customer data platform: its connection, how it identifies people, and what it may hold.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(name = "CDP", type_ = "string", json_path = ".status.cdp"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(cel, validation = Rule::new("has(self.segment)").message("spec must name exactly one CDP: segment"))]
+pub struct CdpSinkSpec {
+    /// The Segment HTTP Tracking API, or a compatible one: its endpoint makes it RudderStack, Jitsu or another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<SegmentSink>,
+    /// Which identities of the mapping become this CDP's.
+    pub identity: SinkIdentity,
+    /// The purposes without which a person is not activated here.
+    #[serde(default, skip_serializing_if = "SinkConsent::is_empty")]
+    pub consent: SinkConsent,
+    /// The highest classification that this CDP may hold; traits above it don't reach it.
+    #[serde(default = "default_max_classification")]
+    pub max_classification: Classification,
+    /// Bounds on the requests made to the CDP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<RequestLimits>,
+}
+
+fn default_max_classification() -> Classification {
+    Classification::Personal
+}
+
+/// The [Segment HTTP Tracking API](https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    cel,
+    validation = Rule::new(
+        "self.endpoint.startsWith('https://') || (has(self.allowPlaintext) && self.allowPlaintext)"
+    ).message("endpoint must begin with https://; http:// needs allowPlaintext: true")
+)]
+pub struct SegmentSink {
+    /// The API's base, for example `https://api.segment.io/v1` or, for an EU workspace,
+    /// `https://events.eu1.segmentapis.com/v1`. The wrong region answers 200 and loses what it is sent.
+    #[schemars(length(max = 2048), regex(pattern = r"^https?://[^/?#]+(/[^?#]*)?$"))]
+    pub endpoint: String,
+    /// Allows `http://`: for a simulator on the same machine, or a mesh that encrypts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_plaintext: bool,
+    /// The write key of the Segment source.
+    pub write_key: SecretValue,
+}
+
+/// Which identities of the mapping become this CDP's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SinkIdentity {
+    /// The identity kind that becomes the CDP's user id.
+    #[schemars(length(min = 1, max = 63))]
+    pub user_id: String,
+    /// The identity kind that becomes the CDP's group id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub group_id: Option<String>,
+    /// The identity kinds that are sent beside the user id, as `context.externalIds`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
+    pub external_ids: Vec<String>,
+}
+
+/// The purposes without which a person is not activated here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SinkConsent {
+    /// All of these purposes must be granted; without one, only a suppression is delivered, never a trait.
+    #[serde(default)]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 63)))]
+    pub require: Vec<String>,
+}
+
+impl SinkConsent {
+    fn is_empty(&self) -> bool {
+        self.require.is_empty()
+    }
+}
+
+/// What is known of the CDP. `probe` is written by the probe's worker, the rest by the controller.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CdpSinkStatus {
+    /// The generation that the conditions speak of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`, `Reconciling`, `Stalled`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The CDP's name, for `kubectl get`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cdp: Option<String>,
+    /// The probe that is under way: the name of its Job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_probe: Option<String>,
+    /// What the last finished probe found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeResult>,
+}

@@ -1,0 +1,149 @@
+//! What several kinds share.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A reference to a resource in the same namespace. References never cross a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalReference {
+    /// `metadata.name` of the resource.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// A value that stands in a Secret of the same namespace, never in the resource itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretValue {
+    /// The Secret and the key in it.
+    pub secret_key_ref: SecretKeySelector,
+}
+
+/// One key of one Secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKeySelector {
+    /// `metadata.name` of the Secret.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The key in its `data`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    pub key: String,
+}
+
+/// How closely a trait must be kept, from least to most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Classification {
+    /// May be published.
+    Public,
+    /// For the company's own people.
+    #[default]
+    Internal,
+    /// Says something about a person who can be named.
+    Personal,
+    /// Special categories: health, belief, biometrics and the like.
+    Sensitive,
+}
+
+/// What the last finished probe of a source or a sink found. Written by the probe's worker; the conditions are derived
+/// from it by the controller.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbeResult {
+    /// The name of the probe's Job.
+    pub run: String,
+    /// `metadata.generation` of the resource that was probed.
+    pub observed_generation: i64,
+    /// When the probe ended.
+    pub time: Time,
+    /// `Succeeded`, or the reason of the failure: one of the reasons of a run's outcome.
+    pub outcome: Outcome,
+    /// What was found, for a person.
+    pub message: String,
+}
+
+/// How a run or a probe ended. The reasons are the ones that conditions and Events show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Outcome {
+    /// All that was to be done was done.
+    Succeeded,
+    /// SIGTERM ended it after a checkpoint; the next run goes on from there.
+    Interrupted,
+    /// The CRM refused the credentials.
+    AuthenticationFailed,
+    /// A resource, a Secret's key or a mapping is wrong, and no retry helps.
+    ConfigurationInvalid,
+    /// The CRM no longer has a field or an object that the mapping names.
+    SchemaDrifted,
+    /// The CRM's request quota is used up; the stream is parked.
+    SourceThrottled,
+    /// The CRM could not be reached or answered with a passing error.
+    SourceUnavailable,
+    /// The CDP could not be reached or answered with a passing error.
+    SinkUnavailable,
+    /// The CDP refused the credentials or the whole request, and no retry helps.
+    SinkRefused,
+    /// The state store could not be read or written: disk full, damaged file.
+    StateUnavailable,
+    /// Another run has taken this one's place.
+    Superseded,
+    /// A defect of Ferrygate.
+    InternalError,
+}
+
+impl Outcome {
+    /// The exit code of a worker that ended so, after `sysexits.h`. The Job's `podFailurePolicy` tells them apart:
+    /// 78 (configuration) and 70 (defect) fail the Job at once, 75 (outage) backs off, 69 (parked until the quota's reset)
+    /// fails the Job at once and leaves the next try to the controller.
+    pub fn exit_code(self) -> i32 {
+        match self {
+            Outcome::Succeeded => 0,
+            Outcome::AuthenticationFailed
+            | Outcome::ConfigurationInvalid
+            | Outcome::SchemaDrifted
+            | Outcome::SinkRefused => exit::CONFIGURATION,
+            Outcome::Interrupted
+            | Outcome::SourceUnavailable
+            | Outcome::SinkUnavailable
+            | Outcome::StateUnavailable => exit::OUTAGE,
+            Outcome::SourceThrottled => exit::PARKED,
+            Outcome::Superseded => exit::SUPERSEDED,
+            Outcome::InternalError => exit::DEFECT,
+        }
+    }
+
+    /// The name as conditions and Events show it.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Outcome::Succeeded => "Succeeded",
+            Outcome::Interrupted => "Interrupted",
+            Outcome::AuthenticationFailed => "AuthenticationFailed",
+            Outcome::ConfigurationInvalid => "ConfigurationInvalid",
+            Outcome::SchemaDrifted => "SchemaDrifted",
+            Outcome::SourceThrottled => "SourceThrottled",
+            Outcome::SourceUnavailable => "SourceUnavailable",
+            Outcome::SinkUnavailable => "SinkUnavailable",
+            Outcome::SinkRefused => "SinkRefused",
+            Outcome::StateUnavailable => "StateUnavailable",
+            Outcome::Superseded => "Superseded",
+            Outcome::InternalError => "InternalError",
+        }
+    }
+}
+
+/// Exit codes of a worker, after `sysexits.h`.
+pub mod exit {
+    /// `EX_UNAVAILABLE`: the CRM's quota is used up; parked until its reset.
+    pub const PARKED: i32 = 69;
+    /// `EX_SOFTWARE`: a defect of Ferrygate.
+    pub const DEFECT: i32 = 70;
+    /// `EX_TEMPFAIL`: an outage; trying again helps.
+    pub const OUTAGE: i32 = 75;
+    /// `EX_PROTOCOL`: another run has taken this one's place.
+    pub const SUPERSEDED: i32 = 76;
+    /// `EX_CONFIG`: something that a person must mend.
+    pub const CONFIGURATION: i32 = 78;
+}

@@ -1,0 +1,1 @@
+//! The consent gate: the last step before delivery, and it fails closed.

@@ -1,0 +1,1 @@
+//! What a stream remembers between runs: SQLite on a volume.

@@ -1,0 +1,1 @@
+//! A run: what it is told, the stages joined, checkpoint, report.
