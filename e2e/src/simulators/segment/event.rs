@@ -136,8 +136,8 @@ pub fn instant(text: Option<&str>) -> Option<Timestamp> {
 pub fn corrected(received: Timestamp, sent: Option<Timestamp>, original: Option<Timestamp>) -> Timestamp {
     match (sent, original) {
         (Some(sent), Some(original)) => {
-            let waited = sent.as_microsecond() - original.as_microsecond();
-            Timestamp::from_microsecond(received.as_microsecond() - waited).unwrap_or(received)
+            let waited = sent.as_nanosecond() - original.as_nanosecond();
+            Timestamp::from_nanosecond(received.as_nanosecond() - waited).unwrap_or(received)
         }
         (None, Some(original)) => original,
         (_, None) => received,
