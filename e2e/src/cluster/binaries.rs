@@ -28,8 +28,14 @@ const PROGRAMS: [(&str, &str, &str); 5] = [
 ];
 
 /// The names by which the `kubernetes` program is called.
-const FACES: [&str; 6] =
-    ["kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet"];
+const FACES: [&str; 6] = [
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-proxy",
+    "kube-scheduler",
+    "kubectl",
+    "kubelet",
+];
 
 /// The folder of the built programs.
 #[derive(Clone, Debug)]

@@ -25,7 +25,10 @@ pub fn create(cluster: &str) -> Result<()> {
     for hierarchy in hierarchies() {
         let group = hierarchy.join(&root_of(cluster)[1..]);
         fs::create_dir_all(&group).with_context(|| {
-            format!("could not make the control group {}: is {ROOT} mounted read-only?", group.display())
+            format!(
+                "could not make the control group {}: is {ROOT} mounted read-only?",
+                group.display()
+            )
         })?;
         if hierarchy.join("cgroup.controllers").exists() {
             hand_down_controllers(&hierarchy)?;
@@ -55,7 +58,9 @@ pub fn remove(cluster: &str) -> Result<()> {
 
 /// Whether a cluster has groups here.
 pub fn exist(cluster: &str) -> bool {
-    hierarchies().iter().any(|hierarchy| hierarchy.join(&root_of(cluster)[1..]).exists())
+    hierarchies()
+        .iter()
+        .any(|hierarchy| hierarchy.join(&root_of(cluster)[1..]).exists())
 }
 
 /// Whether this machine has version 1, of which the kubelet wants to be told that it is meant.
