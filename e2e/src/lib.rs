@@ -2,6 +2,10 @@
 //! and the end-to-end tests that join them to the operator.
 
 pub mod cluster;
+pub mod demo;
 pub mod image;
+pub mod operator;
 pub mod progress;
 pub mod simulators;
+pub mod suite;
+pub mod tenant;

@@ -3,7 +3,9 @@
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use ferrygate_e2e::cluster::{cli::ClusterCommand, pod::Pod};
+use ferrygate_e2e::demo::DemoCommand;
 use ferrygate_e2e::simulators::{self, Simulator};
+use ferrygate_e2e::suite;
 use tokio::runtime::Runtime;
 
 #[derive(Parser)]
@@ -18,6 +20,11 @@ enum Command {
     /// A Kubernetes cluster on this machine.
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// The main job, for a person to watch.
+    #[command(subcommand)]
+    Demo(DemoCommand),
+    /// Runs the end-to-end tests on a cluster that is made for them.
+    Test,
     /// A simulator of a CRM or a CDP.
     #[command(subcommand)]
     Simulator(Simulator),
@@ -29,6 +36,8 @@ enum Command {
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Cluster(command) => command.run(),
+        Command::Demo(command) => Runtime::new()?.block_on(command.run()),
+        Command::Test => Runtime::new()?.block_on(suite::run()),
         Command::Simulator(simulator) => Ok(Runtime::new()?.block_on(simulators::run(simulator))?),
         Command::Pod(pod) => Runtime::new()?.block_on(pod.run()),
     }
