@@ -43,7 +43,9 @@ pub fn write(cluster: &str, network: &Network, node_home: &Path, kubeconfig: &Pa
     authority.issue("kube-apiserver", "", &api_names, &api_addresses)?.write(&pki, "apiserver")?;
     authority.issue(cluster, "", &[cluster], &[network.node().into()])?.write(&pki, "kubelet")?;
     authority.issue("kube-apiserver-kubelet-client", "system:masters", &[], &[])?.write(&pki, "apiserver-kubelet")?;
-    fs::write(pki.join("service-accounts.key"), KeyPair::generate()?.serialize_pem())?;
+    let tokens = KeyPair::generate()?;
+    fs::write(pki.join("service-accounts.key"), tokens.serialize_pem())?;
+    fs::write(pki.join("service-accounts.pub"), tokens.public_key_pem())?;
 
     let node_user = format!("system:node:{cluster}");
     let node_client = ("kubelet", node_user.as_str(), "system:nodes");

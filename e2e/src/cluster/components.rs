@@ -128,7 +128,7 @@ fn kube_apiserver(network: &Network) -> Vec<String> {
         "--enable-admission-plugins=NodeRestriction".into(),
         "--allow-privileged=true".into(),
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
-        format!("--service-account-key-file={}", in_node("pki/service-accounts.key")),
+        format!("--service-account-key-file={}", in_node("pki/service-accounts.pub")),
         format!("--service-account-signing-key-file={}", in_node("pki/service-accounts.key")),
         format!("--kubelet-certificate-authority={}", in_node("pki/ca.crt")),
         format!("--kubelet-client-certificate={}", in_node("pki/apiserver-kubelet.crt")),
