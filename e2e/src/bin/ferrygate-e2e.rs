@@ -1,5 +1,7 @@
 //! The command line of what Ferrygate is tested with.
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use ferrygate_e2e::cluster::{cli::ClusterCommand, pod::Pod};
@@ -33,8 +35,19 @@ enum Command {
     Pod(Pod),
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The chain of causes in words: for the one who reads it, no backtrace adds to that.
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
         Command::Cluster(command) => command.run(),
         Command::Demo(command) => Runtime::new()?.block_on(command.run()),
         Command::Test => Runtime::new()?.block_on(suite::run()),
