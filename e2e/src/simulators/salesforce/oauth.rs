@@ -37,7 +37,7 @@ struct Claims {
     sub: Option<String>,
     prn: Option<String>,
     aud: Option<Audience>,
-    exp: Option<f64>,
+    exp: Option<Expiry>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +45,23 @@ struct Claims {
 enum Audience {
     One(String),
     Several(Vec<String>),
+}
+
+/// A number, or the text of one: simple-salesforce sends text, and is let in.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Expiry {
+    Number(f64),
+    Text(String),
+}
+
+impl Expiry {
+    fn seconds(&self) -> Option<f64> {
+        match self {
+            Self::Number(seconds) => Some(*seconds),
+            Self::Text(text) => text.parse().ok(),
+        }
+    }
 }
 
 pub fn token(org: &Org, headers: &HeaderMap, body: &Bytes) -> Response {
@@ -127,7 +144,7 @@ fn jwt_bearer(credentials: &Credentials, form: &HashMap<String, String>, base: &
     if !audiences.iter().any(addressed) {
         return Err(Refusal("invalid_grant", "audience is invalid"));
     }
-    let left = claims.exp.unwrap_or_default() - precise(Timestamp::now().as_second());
+    let left = claims.exp.and_then(|exp| exp.seconds()).unwrap_or_default() - precise(Timestamp::now().as_second());
     if left <= 0.0 || left > precise(LONGEST) {
         return Err(Refusal("invalid_grant", "expired authorization code"));
     }
