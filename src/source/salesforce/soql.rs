@@ -13,7 +13,7 @@ pub(super) const URI_LIMIT: usize = 16_384;
 
 /// From which record on a query reads.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum From<'a> {
+pub(super) enum Start<'a> {
     Everything,
     /// Records with this stamp or a later one.
     At(Timestamp),
@@ -22,12 +22,12 @@ pub(super) enum From<'a> {
 }
 
 /// Records in keyset order. Stamps are not unique: the id orders those that share one.
-pub(super) fn select(object: &str, layout: &Layout, from: From<'_>) -> String {
+pub(super) fn select(object: &str, layout: &Layout, start: Start<'_>) -> String {
     let (columns, stamp) = (layout.columns.join(","), &layout.columns[layout.stamp]);
-    let condition = match from {
-        From::Everything => String::new(),
-        From::At(instant) => format!(" WHERE {stamp} >= {}", literal(instant)),
-        From::After(Watermark { stamp: instant, id }) => {
+    let condition = match start {
+        Start::Everything => String::new(),
+        Start::At(instant) => format!(" WHERE {stamp} >= {}", literal(instant)),
+        Start::After(Watermark { stamp: instant, id }) => {
             let (instant, id) = (literal(*instant), quoted(id));
             format!(" WHERE {stamp} > {instant} OR ({stamp} = {instant} AND Id > {id})")
         }
@@ -75,7 +75,7 @@ mod tests {
             stamp,
             id: "003Qy00000AbCdE'\\".into(),
         };
-        let queries = [From::Everything, From::At(stamp), From::After(&last)].map(|from| select("Contact", &layout, from));
+        let queries = [Start::Everything, Start::At(stamp), Start::After(&last)].map(|start| select("Contact", &layout, start));
         assert_eq!(
             queries,
             [
