@@ -2,4 +2,6 @@
 //! and the end-to-end tests that join them to the operator.
 
 pub mod cluster;
+pub mod image;
+pub mod progress;
 pub mod simulators;
