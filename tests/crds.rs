@@ -6,10 +6,16 @@ use ferrygate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-const HEADER: &str = "# Generated from src/api by `UPDATE_CRDS=1 cargo test --test crds`; the tests check that it is fresh.\n";
+const HEADER: &str =
+    "# Generated from src/api by `UPDATE_CRDS=1 cargo test --test crds`; the tests check that it is fresh.\n";
 
 fn definitions() -> [CustomResourceDefinition; 4] {
-    [CrmSource::crd(), CdpSink::crd(), MappingVersion::crd(), SyncPipeline::crd()]
+    [
+        CrmSource::crd(),
+        CdpSink::crd(),
+        MappingVersion::crd(),
+        SyncPipeline::crd(),
+    ]
 }
 
 #[test]
