@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
-use tokio::process::Command;
+use tokio::{process::Command, sync::OnceCell};
 
 use crate::{
     cluster::{
@@ -21,8 +21,11 @@ use crate::{
 };
 
 /// Where Linux distributions keep the certificates of public authorities.
-const AUTHORITIES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
+const AUTHORITIES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+];
 
 /// An image that was built, and that the cluster knows.
 #[derive(Clone, Debug)]
@@ -39,7 +42,9 @@ pub struct Image {
 impl Image {
     /// The name before the tag, as a chart's `image.repository` wants it.
     pub fn repository(&self) -> &str {
-        self.reference.rsplit_once(':').map_or(&self.reference, |(repository, _)| repository)
+        self.reference
+            .rsplit_once(':')
+            .map_or(&self.reference, |(repository, _)| repository)
     }
 
     /// The tag.
@@ -66,18 +71,27 @@ pub async fn build_images(cluster: &Cluster, steps: &Steps) -> Result<BuiltImage
     let images = build(steps).await?;
     for image in [&images.ferrygate, &images.e2e] {
         let what = format!("Loading {}", image.reference);
-        steps.step(&what, cluster.load_image(&image.archive, &image.reference)).await?;
+        steps
+            .step(&what, cluster.load_image(&image.archive, &image.reference))
+            .await?;
     }
     Ok(images)
 }
 
-/// Builds both images, for no cluster.
+/// Builds both images, for no cluster. Within a process, once.
 ///
 /// # Errors
 /// As [`build_images`].
 pub async fn build(steps: &Steps) -> Result<BuiltImages> {
+    static BUILT: OnceCell<BuiltImages> = OnceCell::const_new();
+    BUILT.get_or_try_init(|| build_anew(steps)).await.cloned()
+}
+
+async fn build_anew(steps: &Steps) -> Result<BuiltImages> {
     prerequisites::ensure_image_builder(Consent::Ask, steps).await?;
-    let programs = steps.step("Compiling static programs for the images", compile()).await?;
+    let programs = steps
+        .step("Compiling static programs for the images", compile())
+        .await?;
     let root = workspace();
     Ok(BuiltImages {
         ferrygate: image("ferrygate", &root.join("Containerfile"), &programs, steps).await?,
@@ -86,9 +100,16 @@ pub async fn build(steps: &Steps) -> Result<BuiltImages> {
 }
 
 async fn image(program: &'static str, containerfile: &Path, programs: &Path, steps: &Steps) -> Result<Image> {
-    let authorities = AUTHORITIES.iter().map(PathBuf::from).find(|file| file.is_file()).with_context(|| {
-        format!("no certificates of public authorities in {}: install ca-certificates", AUTHORITIES.join(", "))
-    })?;
+    let authorities = AUTHORITIES
+        .iter()
+        .map(PathBuf::from)
+        .find(|file| file.is_file())
+        .with_context(|| {
+            format!(
+                "no certificates of public authorities in {}: install ca-certificates",
+                AUTHORITIES.join(", ")
+            )
+        })?;
     let recipe = Recipe {
         containerfile: containerfile.to_owned(),
         files: vec![(program, programs.join(program)), ("ca-certificates.crt", authorities)],
@@ -99,12 +120,18 @@ async fn image(program: &'static str, containerfile: &Path, programs: &Path, ste
     let archive = folder.join(format!("{tag}.tar"));
     if !archive.exists() {
         fs::create_dir_all(&folder)?;
-        steps.step(&format!("Packing {reference}"), pack(&recipe, &reference, &archive)).await?;
+        steps
+            .step(&format!("Packing {reference}"), pack(&recipe, &reference, &archive))
+            .await?;
         forget_others(&folder, &archive)?;
     }
     let size = recipe.size()?;
     steps.note(&format!("{reference}: {:.1} MB", size as f64 / 1e6));
-    Ok(Image { reference, archive, size })
+    Ok(Image {
+        reference,
+        archive,
+        size,
+    })
 }
 
 /// Removes the archives of what the source was before.
@@ -123,13 +150,26 @@ fn forget_others(folder: &Path, kept: &Path) -> Result<()> {
 /// A target folder of its own keeps the different flags from throwing out what other builds made.
 async fn compile() -> Result<PathBuf> {
     let about = sh(["rustc", "--version", "--verbose"]).await?;
-    let host = about.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc names no host")?;
+    let host = about
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .context("rustc names no host")?;
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
     let target = workspace().join(target).join("image");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(workspace())
-        .args(["build", "--quiet", "--release", "--target", host, "--package", "ferrygate", "--package", "ferrygate-e2e"])
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--target",
+            host,
+            "--package",
+            "ferrygate",
+            "--package",
+            "ferrygate-e2e",
+        ])
         .args(["--bin", "ferrygate", "--bin", "ferrygate-e2e", "--target-dir"])
         .arg(&target)
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
@@ -193,12 +233,20 @@ async fn pack_in(recipe: &Recipe, reference: &str, archive: &Path, scratch: &Pat
     }
     let containerfile = fs::canonicalize(&recipe.containerfile)?;
     let build = |command: &mut Command| {
-        command.args(["--tag", reference, "--file"]).arg(&containerfile).arg(&context).stdin(Stdio::null());
+        command
+            .args(["--tag", reference, "--file"])
+            .arg(&containerfile)
+            .arg(&context)
+            .stdin(Stdio::null());
     };
     if find("buildah").is_some() {
         let buildah = || {
             let mut command = Command::new("buildah");
-            command.arg("--root").arg(scratch.join("root")).arg("--runroot").arg(scratch.join("run"));
+            command
+                .arg("--root")
+                .arg(scratch.join("root"))
+                .arg("--runroot")
+                .arg(scratch.join("run"));
             command.args(["--storage-driver", "vfs"]);
             command
         };
@@ -214,7 +262,12 @@ async fn pack_in(recipe: &Recipe, reference: &str, archive: &Path, scratch: &Pat
             let mut command = Command::new(builder);
             build(command.args(["build", "--quiet"]));
             run(&mut command).await?;
-            run(Command::new(builder).arg("save").arg("--output").arg(archive).arg(reference)).await?;
+            run(Command::new(builder)
+                .arg("save")
+                .arg("--output")
+                .arg(archive)
+                .arg(reference))
+            .await?;
             sh([builder, "rmi", reference]).await?;
             return Ok(());
         }

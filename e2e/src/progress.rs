@@ -30,7 +30,13 @@ enum Voice {
 impl Steps {
     /// Steps told to whoever is there: a terminal, or a log.
     pub fn new() -> Self {
-        Self { voice: if stderr().is_terminal() { Voice::Terminal } else { Voice::Log } }
+        Self {
+            voice: if stderr().is_terminal() {
+                Voice::Terminal
+            } else {
+                Voice::Log
+            },
+        }
     }
 
     /// Steps told to nobody, except in an error.
@@ -60,7 +66,11 @@ impl Steps {
     pub async fn step<T>(&self, what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
         let started = Instant::now();
         let mut work = std::pin::pin!(work);
-        let every = if self.voice == Voice::Terminal { Duration::from_millis(200) } else { STILL_AT_IT };
+        let every = if self.voice == Voice::Terminal {
+            Duration::from_millis(200)
+        } else {
+            STILL_AT_IT
+        };
         let mut ticks = tokio::time::interval(every);
         if self.voice != Voice::Terminal {
             ticks.tick().await;
@@ -122,7 +132,12 @@ mod tests {
 
     #[test]
     fn durations_read_as_a_person_says_them() {
-        for (millis, said) in [(40, "0.0 s"), (9_940, "9.9 s"), (10_000, "10 s"), (185_900, "3 min 05 s")] {
+        for (millis, said) in [
+            (40, "0.0 s"),
+            (9_940, "9.9 s"),
+            (10_000, "10 s"),
+            (185_900, "3 min 05 s"),
+        ] {
             assert_eq!(seconds(Duration::from_millis(millis)), said);
         }
     }
@@ -130,6 +145,11 @@ mod tests {
     #[tokio::test]
     async fn a_step_hands_on_what_its_work_gave() {
         assert_eq!(Steps::silent().step("one", async { Ok(1) }).await.unwrap(), 1);
-        assert!(Steps::silent().step("none", async { anyhow::bail!("no") as Result<()> }).await.is_err());
+        assert!(
+            Steps::silent()
+                .step("none", async { anyhow::bail!("no") as Result<()> })
+                .await
+                .is_err()
+        );
     }
 }

@@ -33,7 +33,9 @@ where
     K: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
 {
     let apply = PatchParams::apply("ferrygate-e2e").force();
-    api.patch(name, &apply, &Patch::Apply(object)).await.with_context(|| format!("could not make {name}"))?;
+    api.patch(name, &apply, &Patch::Apply(object))
+        .await
+        .with_context(|| format!("could not make {name}"))?;
     Ok(())
 }
 

@@ -40,9 +40,15 @@ pub fn write(cluster: &str, network: &Network, node_home: &Path, kubeconfig: &Pa
         "localhost",
     ];
     let api_addresses = [network.node(), network.api_service(), std::net::Ipv4Addr::LOCALHOST].map(IpAddr::from);
-    authority.issue("kube-apiserver", "", &api_names, &api_addresses)?.write(&pki, "apiserver")?;
-    authority.issue(cluster, "", &[cluster], &[network.node().into()])?.write(&pki, "kubelet")?;
-    authority.issue("kube-apiserver-kubelet-client", "system:masters", &[], &[])?.write(&pki, "apiserver-kubelet")?;
+    authority
+        .issue("kube-apiserver", "", &api_names, &api_addresses)?
+        .write(&pki, "apiserver")?;
+    authority
+        .issue(cluster, "", &[cluster], &[network.node().into()])?
+        .write(&pki, "kubelet")?;
+    authority
+        .issue("kube-apiserver-kubelet-client", "system:masters", &[], &[])?
+        .write(&pki, "apiserver-kubelet")?;
     let tokens = KeyPair::generate()?;
     fs::write(pki.join("service-accounts.key"), tokens.serialize_pem())?;
     fs::write(pki.join("service-accounts.pub"), tokens.public_key_pem())?;
@@ -83,18 +89,27 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?.pem();
-        Ok(Self { certificate, issuer: Issuer::new(params, key) })
+        Ok(Self {
+            certificate,
+            issuer: Issuer::new(params, key),
+        })
     }
 
     fn issue(&self, user: &str, group: &str, names: &[&str], addresses: &[IpAddr]) -> Result<Identity> {
-        let subjects: Vec<String> =
-            names.iter().map(ToString::to_string).chain(addresses.iter().map(ToString::to_string)).collect();
+        let subjects: Vec<String> = names
+            .iter()
+            .map(ToString::to_string)
+            .chain(addresses.iter().map(ToString::to_string))
+            .collect();
         let mut params = CertificateParams::new(subjects)?;
         params.distinguished_name = name(user, group);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate()?;
-        Ok(Identity { certificate: params.signed_by(&key, &self.issuer)?.pem(), key: key.serialize_pem() })
+        Ok(Identity {
+            certificate: params.signed_by(&key, &self.issuer)?.pem(),
+            key: key.serialize_pem(),
+        })
     }
 }
 

@@ -97,7 +97,11 @@ impl ClusterCommand {
             Self::Up { name, yes } => {
                 let consent = if yes { Consent::Given } else { Consent::Ask };
                 let cluster = Cluster::ensure_with(&name.name, consent, &steps).await?;
-                steps.title(&format!("The cluster {} is ready, after {}", cluster.name(), seconds(started.elapsed())));
+                steps.title(&format!(
+                    "The cluster {} is ready, after {}",
+                    cluster.name(),
+                    seconds(started.elapsed())
+                ));
                 println!("export KUBECONFIG={}", cluster.kubeconfig().display());
             }
             Self::Down { name, purge: false } => Cluster::take_down(&name.name, &steps).await?,
@@ -150,7 +154,11 @@ async fn purge(steps: &Steps) -> Result<()> {
     }
     let cache = cache()?;
     if cache.exists() {
-        steps.step(&format!("Removing {}", cache.display()), async { Ok(fs::remove_dir_all(&cache)?) }).await?;
+        steps
+            .step(&format!("Removing {}", cache.display()), async {
+                Ok(fs::remove_dir_all(&cache)?)
+            })
+            .await?;
     }
     Ok(())
 }

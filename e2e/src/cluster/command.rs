@@ -22,7 +22,11 @@ pub async fn run(command: &mut Command) -> Result<String> {
         return Ok(printed);
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let said = if said.trim().is_empty() { printed.as_str().into() } else { said };
+    let said = if said.trim().is_empty() {
+        printed.as_str().into()
+    } else {
+        said
+    };
     bail!("`{shown}` failed ({}):\n{}", output.status, tail(&said, 20))
 }
 
@@ -66,8 +70,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_says_what_was_run_and_what_it_answered() {
-        let error = sh(["sh", "-c", "echo of no use >&2; exit 3"]).await.unwrap_err().to_string();
-        assert_eq!(error, "`sh -c echo of no use >&2; exit 3` failed (exit status: 3):\nof no use");
+        let error = sh(["sh", "-c", "echo of no use >&2; exit 3"])
+            .await
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "`sh -c echo of no use >&2; exit 3` failed (exit status: 3):\nof no use"
+        );
     }
 
     #[test]

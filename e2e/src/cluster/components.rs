@@ -48,7 +48,10 @@ impl Definition {
     pub fn digest(&self) -> String {
         // A struct of strings always has a JSON.
         let json = serde_json::to_vec(self).unwrap_or_default();
-        Sha256::digest(json)[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        Sha256::digest(json)[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
@@ -60,7 +63,10 @@ pub fn define(name: &str, built: &str, network: &Network, cni_folder: &Path, sna
         ("etc/kube-proxy.yaml", kube_proxy(name, network)),
         ("etc/kube-scheduler.yaml", kube_scheduler()),
         ("etc/Corefile", corefile()),
-        ("etc/resolv.conf", "# This node knows no names but the cluster's own.\n".into()),
+        (
+            "etc/resolv.conf",
+            "# This node knows no names but the cluster's own.\n".into(),
+        ),
         ("cni/10-ferrygate.conflist", cni(network)),
     ];
     Definition {
@@ -76,8 +82,16 @@ pub fn define(name: &str, built: &str, network: &Network, cni_folder: &Path, sna
             own("kube-apiserver", "kube-apiserver", kube_apiserver(network)),
         ],
         then: vec![
-            own("kube-controller-manager", "kube-controller-manager", kube_controller_manager()),
-            own("kube-scheduler", "kube-scheduler", vec![format!("--config={}", in_node("etc/kube-scheduler.yaml"))]),
+            own(
+                "kube-controller-manager",
+                "kube-controller-manager",
+                kube_controller_manager(),
+            ),
+            own(
+                "kube-scheduler",
+                "kube-scheduler",
+                vec![format!("--config={}", in_node("etc/kube-scheduler.yaml"))],
+            ),
             own(
                 "kubelet",
                 "kubelet",
@@ -89,16 +103,28 @@ pub fn define(name: &str, built: &str, network: &Network, cni_folder: &Path, sna
                     "--root-dir=/var/lib/kubelet".into(),
                 ],
             ),
-            own("kube-proxy", "kube-proxy", vec![format!("--config={}", in_node("etc/kube-proxy.yaml"))]),
+            own(
+                "kube-proxy",
+                "kube-proxy",
+                vec![format!("--config={}", in_node("etc/kube-proxy.yaml"))],
+            ),
             own("coredns", "coredns", vec!["-conf".into(), in_node("etc/Corefile")]),
-            own("storage", "ferrygate-e2e", ["cluster", "storage"].map(String::from).into()),
+            own(
+                "storage",
+                "ferrygate-e2e",
+                ["cluster", "storage"].map(String::from).into(),
+            ),
         ],
         files: files.into_iter().map(|(path, text)| (path.into(), text)).collect(),
     }
 }
 
 fn own(name: &str, program: &str, arguments: Vec<String>) -> Component {
-    Component { name: name.into(), program: format!("{NODE_HOME}/bin/{program}"), arguments }
+    Component {
+        name: name.into(),
+        program: format!("{NODE_HOME}/bin/{program}"),
+        arguments,
+    }
 }
 
 fn etcd() -> Vec<String> {
@@ -129,10 +155,19 @@ fn kube_apiserver(network: &Network) -> Vec<String> {
         "--allow-privileged=true".into(),
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
         format!("--service-account-key-file={}", in_node("pki/service-accounts.pub")),
-        format!("--service-account-signing-key-file={}", in_node("pki/service-accounts.key")),
+        format!(
+            "--service-account-signing-key-file={}",
+            in_node("pki/service-accounts.key")
+        ),
         format!("--kubelet-certificate-authority={}", in_node("pki/ca.crt")),
         format!("--kubelet-client-certificate={}", in_node("pki/apiserver-kubelet.crt")),
         format!("--kubelet-client-key={}", in_node("pki/apiserver-kubelet.key")),
+        // Nobody extends this API, but the controllers complain for as long as nobody could.
+        format!("--requestheader-client-ca-file={}", in_node("pki/ca.crt")),
+        "--requestheader-allowed-names=aggregator".into(),
+        "--requestheader-username-headers=X-Remote-User".into(),
+        "--requestheader-group-headers=X-Remote-Group".into(),
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-".into(),
         // The node's name means nothing outside of it.
         "--kubelet-preferred-address-types=InternalIP".into(),
         "--event-ttl=24h".into(),
@@ -147,7 +182,10 @@ fn kube_controller_manager() -> Vec<String> {
         format!("--authentication-kubeconfig={kubeconfig}"),
         format!("--authorization-kubeconfig={kubeconfig}"),
         format!("--root-ca-file={}", in_node("pki/ca.crt")),
-        format!("--service-account-private-key-file={}", in_node("pki/service-accounts.key")),
+        format!(
+            "--service-account-private-key-file={}",
+            in_node("pki/service-accounts.key")
+        ),
         "--use-service-account-credentials=true".into(),
         "--bind-address=127.0.0.1".into(),
         "--leader-elect=false".into(),

@@ -25,8 +25,20 @@ pub async fn ensure_kind(name: &str, steps: &Steps) -> Result<PathBuf> {
     if kind_clusters().await?.contains(name) {
         sh(["kind", "export", "kubeconfig", "--name", name, "--kubeconfig", &path]).await?;
     } else {
-        let make = ["kind", "create", "cluster", "--name", name, "--kubeconfig", &path, "--wait", "120s"];
-        steps.step(&format!("Making the cluster {name} with kind"), sh(make)).await?;
+        let make = [
+            "kind",
+            "create",
+            "cluster",
+            "--name",
+            name,
+            "--kubeconfig",
+            &path,
+            "--wait",
+            "120s",
+        ];
+        steps
+            .step(&format!("Making the cluster {name} with kind"), sh(make))
+            .await?;
     }
     Ok(kubeconfig)
 }
@@ -38,7 +50,9 @@ pub async fn ensure_kind(name: &str, steps: &Steps) -> Result<PathBuf> {
 pub async fn delete_kind(name: &str, steps: &Steps) -> Result<()> {
     if kind_clusters().await?.contains(name) {
         let delete = sh(["kind", "delete", "cluster", "--name", name]);
-        steps.step(&format!("Having kind delete the cluster {name}"), delete).await?;
+        steps
+            .step(&format!("Having kind delete the cluster {name}"), delete)
+            .await?;
     }
     let kubeconfig = kind_kubeconfig(name)?;
     if kubeconfig.exists() {
@@ -52,7 +66,16 @@ pub async fn delete_kind(name: &str, steps: &Steps) -> Result<()> {
 /// # Errors
 /// When kind does not take it.
 pub async fn load_into_kind(name: &str, archive: &Path) -> Result<()> {
-    sh(["kind", "load", "image-archive", &archive.to_string_lossy(), "--name", name]).await.map(|_| ())
+    sh([
+        "kind",
+        "load",
+        "image-archive",
+        &archive.to_string_lossy(),
+        "--name",
+        name,
+    ])
+    .await
+    .map(|_| ())
 }
 
 /// The kubeconfig that `kubectl` would use.
@@ -60,11 +83,15 @@ pub async fn load_into_kind(name: &str, archive: &Path) -> Result<()> {
 /// # Errors
 /// When there is none.
 pub fn current() -> Result<PathBuf> {
-    let given = std::env::var_os("KUBECONFIG").filter(|given| !given.is_empty()).map(PathBuf::from);
+    let given = std::env::var_os("KUBECONFIG")
+        .filter(|given| !given.is_empty())
+        .map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kube/config"));
     match given.or_else(home) {
         Some(kubeconfig) if kubeconfig.is_file() => Ok(kubeconfig),
-        _ => bail!("CLUSTER=current, but there is no kubeconfig: set KUBECONFIG to the file of one cluster, or unset CLUSTER"),
+        _ => bail!(
+            "CLUSTER=current, but there is no kubeconfig: set KUBECONFIG to the file of one cluster, or unset CLUSTER"
+        ),
     }
 }
 
@@ -78,7 +105,9 @@ pub async fn load_into_current(kubeconfig: &Path, archive: &Path, reference: &st
         return load_into_kind(name, archive).await;
     }
     if context == "minikube" {
-        return sh(["minikube", "image", "load", &archive.to_string_lossy()]).await.map(|_| ());
+        return sh(["minikube", "image", "load", &archive.to_string_lossy()])
+            .await
+            .map(|_| ());
     }
     bail!(
         "the cluster of the context `{context}` can't be given an image from here: load {} into its nodes as \
@@ -88,7 +117,9 @@ pub async fn load_into_current(kubeconfig: &Path, archive: &Path, reference: &st
 }
 
 async fn kind_clusters() -> Result<KindClusters> {
-    Ok(KindClusters(sh(["kind", "get", "clusters"]).await.context("does Docker run?")?))
+    Ok(KindClusters(
+        sh(["kind", "get", "clusters"]).await.context("does Docker run?")?,
+    ))
 }
 
 struct KindClusters(String);

@@ -32,7 +32,9 @@ pub async fn pause(binaries: &Binaries, steps: &Steps) -> Result<PathBuf> {
             containerfile: Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster/pause/Containerfile"),
             files: vec![("pause", binaries.path("pause"))],
         };
-        steps.step("Packing the pause container", pack(&recipe, PAUSE_IMAGE, &archive)).await?;
+        steps
+            .step("Packing the pause container", pack(&recipe, PAUSE_IMAGE, &archive))
+            .await?;
     }
     Ok(archive)
 }

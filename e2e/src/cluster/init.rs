@@ -88,7 +88,8 @@ pub fn run(name: &str) -> Result<()> {
 fn lay_out(folder: &ClusterFolder) -> Result<()> {
     let none = None::<&str>;
     let var = folder.var();
-    mount(Some(&var), "/var", none, MsFlags::MS_BIND | MsFlags::MS_REC, none).context("could not mount the node's /var")?;
+    mount(Some(&var), "/var", none, MsFlags::MS_BIND | MsFlags::MS_REC, none)
+        .context("could not mount the node's /var")?;
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
         .context("could not mount the node's /run")?;
     mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), none).context("could not mount the node's /proc")?;
@@ -99,12 +100,19 @@ fn lay_out(folder: &ClusterFolder) -> Result<()> {
 
 fn start<'a>(component: &'a Component, running: &mut HashMap<i32, (&'a Component, Instant)>) -> Result<()> {
     let log = Path::new("/var/log").join(format!("{}.log", component.name));
-    let log = fs::File::options().create(true).append(true).open(&log).with_context(|| log.display().to_string())?;
+    let log = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(&log)
+        .with_context(|| log.display().to_string())?;
     let path = env::var("PATH").unwrap_or_default();
     let child = Command::new(&component.program)
         .args(&component.arguments)
         .env_clear()
-        .env("PATH", format!("{NODE_HOME}/bin:/usr/local/sbin:/usr/sbin:/sbin:{path}"))
+        .env(
+            "PATH",
+            format!("{NODE_HOME}/bin:/usr/local/sbin:/usr/sbin:/sbin:{path}"),
+        )
         .env("HOME", "/root")
         .current_dir("/")
         .stdin(Stdio::null())

@@ -51,7 +51,13 @@ impl Local {
         fs::create_dir_all(cache()?.join("clusters"))?;
         let snapshotter = snapshotter(&cache()?).await?;
         if let Some(record) = Record::read(&folder) {
-            let found = Self { name: name.into(), folder: folder.clone(), binaries: binaries.clone(), record, snapshotter };
+            let found = Self {
+                name: name.into(),
+                folder: folder.clone(),
+                binaries: binaries.clone(),
+                record,
+                snapshotter,
+            };
             match found.ailment().await {
                 None => return Ok(found),
                 Some(ailment) => steps.note(&format!("the cluster {name} {ailment}: it is made anew")),
@@ -79,7 +85,9 @@ impl Local {
             steps.note(&format!("there is no cluster {name}"));
             return Ok(());
         }
-        steps.step(&format!("Taking the cluster {name} down"), remove(name, &folder)).await
+        steps
+            .step(&format!("Taking the cluster {name} down"), remove(name, &folder))
+            .await
     }
 
     /// The names of the clusters that have a folder.
@@ -87,7 +95,9 @@ impl Local {
     /// # Errors
     /// When there is no cache folder to look in.
     pub fn names() -> Result<Vec<String>> {
-        let Ok(entries) = fs::read_dir(cache()?.join("clusters")) else { return Ok(vec![]) };
+        let Ok(entries) = fs::read_dir(cache()?.join("clusters")) else {
+            return Ok(vec![]);
+        };
         Ok(entries
             .flatten()
             .filter(|entry| entry.path().is_dir())
@@ -101,9 +111,13 @@ impl Local {
     /// When there is no cache folder to look in.
     pub async fn status(name: &str) -> Result<String> {
         let folder = ClusterFolder::of(name)?;
-        let Some(record) = Record::read(&folder) else { return Ok(format!("{name}: not there")) };
+        let Some(record) = Record::read(&folder) else {
+            return Ok(format!("{name}: not there"));
+        };
         if !record.is_alive() {
-            return Ok(format!("{name}: has died; `cluster up` makes it anew, `cluster down` removes it"));
+            return Ok(format!(
+                "{name}: has died; `cluster up` makes it anew, `cluster down` removes it"
+            ));
         }
         let ready = is_ready(&folder).await.unwrap_or(false);
         Ok(format!(
@@ -168,7 +182,13 @@ impl Local {
         steps
             .step("Starting the controllers, the kubelet and DNS", async {
                 let record = half.go_on().await?;
-                let local = Self { name: name.into(), folder, binaries, record, snapshotter };
+                let local = Self {
+                    name: name.into(),
+                    folder,
+                    binaries,
+                    record,
+                    snapshotter,
+                };
                 let client = client(&local.folder).await?;
                 addons::apply(&client, &local.record.network).await?;
                 images::import(&local, pause, components::PAUSE_IMAGE).await?;
@@ -190,14 +210,23 @@ impl Local {
         if today.digest() != self.record.digest {
             return Some("was made by another version");
         }
-        let ready = until(PATIENCE, "readiness", async || Ok(is_ready(&self.folder).await?.then_some(()))).await;
+        let ready = until(PATIENCE, "readiness", async || {
+            Ok(is_ready(&self.folder).await?.then_some(()))
+        })
+        .await;
         ready.is_err().then_some("does not answer")
     }
 }
 
 fn define(name: &str, binaries: &Binaries, network: &Network, snapshotter: &str) -> Result<Definition> {
     let built = binaries.folder().file_name().unwrap_or_default().to_string_lossy();
-    Ok(components::define(name, &built, network, &prerequisites::cni_folder()?, snapshotter))
+    Ok(components::define(
+        name,
+        &built,
+        network,
+        &prerequisites::cni_folder()?,
+        snapshotter,
+    ))
 }
 
 /// Ends and removes whatever there is of a cluster, whole or half.
@@ -206,8 +235,12 @@ async fn remove(name: &str, folder: &ClusterFolder) -> Result<()> {
         record.kill().await?;
         record.network.disconnect().await?;
     }
-    until(Duration::from_secs(20), "the node's control groups to be empty", async || cgroups::remove(name).map(Some))
-        .await?;
+    until(
+        Duration::from_secs(20),
+        "the node's control groups to be empty",
+        async || cgroups::remove(name).map(Some),
+    )
+    .await?;
     if folder.path().exists() {
         fs::remove_dir_all(folder.path()).with_context(|| format!("could not remove {}", folder.path().display()))?;
     }
@@ -221,7 +254,10 @@ async fn client(folder: &ClusterFolder) -> Result<Client> {
 }
 
 async fn answers(folder: &ClusterFolder) -> Result<Option<()>> {
-    let answer = client(folder).await?.request_text(Request::get("/readyz").body(vec![])?).await?;
+    let answer = client(folder)
+        .await?
+        .request_text(Request::get("/readyz").body(vec![])?)
+        .await?;
     Ok((answer == "ok").then_some(()))
 }
 
@@ -230,13 +266,21 @@ async fn is_ready(folder: &ClusterFolder) -> Result<bool> {
     if answers(folder).await?.is_none() {
         return Ok(false);
     }
-    let nodes = Api::<Node>::all(client(folder).await?).list(&Default::default()).await?;
+    let nodes = Api::<Node>::all(client(folder).await?)
+        .list(&Default::default())
+        .await?;
     Ok(nodes.items.iter().any(|node| {
         let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-        let ready = conditions
-            .is_some_and(|conditions| conditions.iter().any(|each| each.type_ == "Ready" && each.status == "True"));
-        let tainted =
-            node.spec.as_ref().and_then(|spec| spec.taints.as_ref()).is_some_and(|taints| !taints.is_empty());
+        let ready = conditions.is_some_and(|conditions| {
+            conditions
+                .iter()
+                .any(|each| each.type_ == "Ready" && each.status == "True")
+        });
+        let tainted = node
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.taints.as_ref())
+            .is_some_and(|taints| !taints.is_empty());
         ready && !tainted
     }))
 }

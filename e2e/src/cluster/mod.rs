@@ -102,7 +102,11 @@ impl Cluster {
     /// # Errors
     /// When no such cluster can be had, in words that say what to do.
     pub async fn ensure(name: &str, steps: &Steps) -> Result<Self> {
-        let consent = if std::env::var_os("CI").is_some() { Consent::Given } else { Consent::Ask };
+        let consent = if std::env::var_os("CI").is_some() {
+            Consent::Given
+        } else {
+            Consent::Ask
+        };
         Self::ensure_with(name, consent, steps).await
     }
 
@@ -123,7 +127,11 @@ impl Cluster {
                 (Provider::Local(Box::new(local)), kubeconfig)
             }
         };
-        Ok(Self { name: name.into(), provider, kubeconfig })
+        Ok(Self {
+            name: name.into(),
+            provider,
+            kubeconfig,
+        })
     }
 
     /// Takes the cluster `name` down, if it is up: processes, mounts, network, control groups, files. A cluster that
@@ -141,7 +149,11 @@ impl Cluster {
                 if cfg!(target_os = "linux") {
                     Local::take_down(name, steps).await?;
                 }
-                if find("kind").is_some() { external::delete_kind(name, steps).await } else { Ok(()) }
+                if find("kind").is_some() {
+                    external::delete_kind(name, steps).await
+                } else {
+                    Ok(())
+                }
             }
         }
     }
@@ -226,7 +238,14 @@ impl Cluster {
         let mut command = Command::new(program);
         command.env("KUBECONFIG", &self.kubeconfig);
         if self.local().is_some() {
-            for proxy in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+            for proxy in [
+                "HTTP_PROXY",
+                "HTTPS_PROXY",
+                "ALL_PROXY",
+                "http_proxy",
+                "https_proxy",
+                "all_proxy",
+            ] {
                 command.env_remove(proxy);
             }
         }
@@ -244,7 +263,9 @@ fn check_name(name: &str) -> Result<()> {
     let fits = !name.is_empty()
         && name.len() <= 40
         && name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name.chars().all(|each| each.is_ascii_lowercase() || each.is_ascii_digit() || each == '-')
+        && name
+            .chars()
+            .all(|each| each.is_ascii_lowercase() || each.is_ascii_digit() || each == '-')
         && !name.ends_with('-');
     if !fits {
         bail!("`{name}` can't be a cluster's name: use up to 40 lower-case letters, digits and dashes");
@@ -262,7 +283,10 @@ mod tests {
         assert_eq!(Wish::Any.decided(None, true).unwrap(), Wish::Local);
         assert_eq!(Wish::Any.decided(no_root, true).unwrap(), Wish::Kind);
         assert_eq!(Wish::Any.decided(no_root, false).unwrap_err().to_string(), "needs root");
-        assert_eq!(Wish::Local.decided(no_root, true).unwrap_err().to_string(), "needs root");
+        assert_eq!(
+            Wish::Local.decided(no_root, true).unwrap_err().to_string(),
+            "needs root"
+        );
         assert_eq!(Wish::Current.decided(no_root, true).unwrap(), Wish::Current);
         assert_eq!(Wish::Kind.decided(None, true).unwrap(), Wish::Kind);
     }

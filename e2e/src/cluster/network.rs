@@ -19,17 +19,26 @@ pub struct Range {
     prefix: u8,
 }
 
-const TEST_RANGE: Range = Range { first: Ipv4Addr::new(198, 18, 0, 0), prefix: 15 };
+const TEST_RANGE: Range = Range {
+    first: Ipv4Addr::new(198, 18, 0, 0),
+    prefix: 15,
+};
 const BLOCK_PREFIX: u8 = 20;
 
 impl Range {
     fn parse(text: &str) -> Option<Self> {
         let (first, prefix) = text.split_once('/').unwrap_or((text, "32"));
-        Some(Self { first: first.parse().ok()?, prefix: prefix.parse().ok().filter(|prefix| *prefix <= 32)? })
+        Some(Self {
+            first: first.parse().ok()?,
+            prefix: prefix.parse().ok().filter(|prefix| *prefix <= 32)?,
+        })
     }
 
     fn part(self, offset: u32, prefix: u8) -> Self {
-        Self { first: self.address(offset), prefix }
+        Self {
+            first: self.address(offset),
+            prefix,
+        }
     }
 
     fn address(self, offset: u32) -> Ipv4Addr {
@@ -81,7 +90,10 @@ impl Network {
             )
         };
         let tag: String = hash[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { block, interface: format!("fg-{tag}") })
+        Ok(Self {
+            block,
+            interface: format!("fg-{tag}"),
+        })
     }
 
     /// This machine, as the node sees it.
@@ -122,7 +134,10 @@ impl Network {
         self.disconnect().await?;
         let pid = pid.to_string();
         let name = self.interface.as_str();
-        sh(["ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", &pid]).await?;
+        sh([
+            "ip", "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", &pid,
+        ])
+        .await?;
         sh(["ip", "address", "add", &format!("{}/30", self.host()), "dev", name]).await?;
         sh(["ip", "link", "set", name, "up"]).await?;
         let inside = format!(
@@ -131,7 +146,17 @@ impl Network {
             self.host()
         );
         sh(["nsenter", "--target", &pid, "--net", "sh", "-c", &inside]).await?;
-        sh(["ip", "route", "add", &self.block.to_string(), "via", &self.node().to_string(), "dev", name]).await?;
+        sh([
+            "ip",
+            "route",
+            "add",
+            &self.block.to_string(),
+            "via",
+            &self.node().to_string(),
+            "dev",
+            name,
+        ])
+        .await?;
         Ok(())
     }
 
@@ -197,9 +222,18 @@ mod tests {
         let routes = r#"[{"dst":"default","gateway":"192.0.2.1"},{"dst":"0.0.0.0/1"},{"dst":"198.18.0.0/16"},
             {"type":"local","dst":"127.0.0.1"},{"dst":"fd00::/64"}]"#;
         let taken = taken(routes).unwrap();
-        assert_eq!(taken, [Range::parse("198.18.0.0/16").unwrap(), Range::parse("127.0.0.1").unwrap()]);
+        assert_eq!(
+            taken,
+            [
+                Range::parse("198.18.0.0/16").unwrap(),
+                Range::parse("127.0.0.1").unwrap()
+            ]
+        );
         for name in ["a", "b", "c", "d"] {
-            assert_eq!(Network::choose_beside(name, &taken).unwrap().block.first.octets()[..2], [198, 19]);
+            assert_eq!(
+                Network::choose_beside(name, &taken).unwrap().block.first.octets()[..2],
+                [198, 19]
+            );
         }
     }
 }

@@ -20,14 +20,8 @@ use tokio::{
 };
 
 use super::{
-    binaries::Binaries,
-    cgroups,
-    command::tail,
-    components::Definition,
-    init::DEFINITION,
-    network::Network,
-    paths::ClusterFolder,
-    until::until,
+    binaries::Binaries, cgroups, command::tail, components::Definition, init::DEFINITION, network::Network,
+    paths::ClusterFolder, until::until,
 };
 
 /// What is remembered of a node that was started.
@@ -60,7 +54,16 @@ impl Record {
     /// A command that runs inside the node.
     pub fn enter(&self) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &self.pid.to_string(), "--mount", "--uts", "--ipc", "--net", "--pid", "--"]);
+        command.args([
+            "--target",
+            &self.pid.to_string(),
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--pid",
+            "--",
+        ]);
         command
     }
 
@@ -73,7 +76,10 @@ impl Record {
             return Ok(());
         }
         kill(Pid::from_raw(self.pid), Signal::SIGKILL).context("could not end the node's first process")?;
-        until(Duration::from_secs(30), "the node to end", async || Ok((!self.is_alive()).then_some(()))).await
+        until(Duration::from_secs(30), "the node to end", async || {
+            Ok((!self.is_alive()).then_some(()))
+        })
+        .await
     }
 }
 
@@ -109,10 +115,19 @@ pub async fn start(
     binaries: &Binaries,
 ) -> Result<HalfStarted> {
     furnish(folder, definition, binaries)?;
-    cgroups::create(name)?;
     let log = fs::File::create(folder.logs().join("node.log"))?;
     let mut process = Command::new("setsid")
-        .args(["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child=KILL", "--"])
+        .args([
+            "unshare",
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--pid",
+            "--fork",
+            "--kill-child=KILL",
+            "--",
+        ])
         .arg(folder.node_home().join("bin/ferrygate-e2e"))
         .args(["cluster", "node", name])
         .stdin(Stdio::piped())
@@ -128,9 +143,15 @@ pub async fn start(
         let said = fs::read_to_string(folder.logs().join("node.log")).unwrap_or_default();
         bail!("this machine did not let a node start:\n{}", tail(&said, 10))
     };
-    let record =
-        Record { pid, started: started(pid)?, boot: boot()?, network: network.clone(), digest: definition.digest() };
+    let record = Record {
+        pid,
+        started: started(pid)?,
+        boot: boot()?,
+        network: network.clone(),
+        digest: definition.digest(),
+    };
     fs::write(folder.node_record(), serde_json::to_vec_pretty(&record)?)?;
+    cgroups::create(name, pid)?;
     network.connect(pid).await?;
     go(&mut process).await?;
     Ok(HalfStarted { process, record })
@@ -149,7 +170,14 @@ fn furnish(folder: &ClusterFolder, definition: &Definition, binaries: &Binaries)
     let bin = home.join("bin");
     fs::create_dir_all(&bin)?;
     fs::create_dir_all(folder.logs())?;
-    for empty in ["lib/etcd", "lib/kubelet", "lib/containerd", "log/pods", "log/containers", "tmp"] {
+    for empty in [
+        "lib/etcd",
+        "lib/kubelet",
+        "lib/containerd",
+        "log/pods",
+        "log/containers",
+        "tmp",
+    ] {
         fs::create_dir_all(folder.var().join(empty))?;
     }
     // etcd insists.
@@ -188,7 +216,10 @@ fn own_program() -> Result<PathBuf> {
         .map(|folder| folder.join(name))
         .find(|program| program.is_file())
         .with_context(|| {
-            format!("there is no {name} beside {}: run `cargo build -p ferrygate-e2e` first", this.display())
+            format!(
+                "there is no {name} beside {}: run `cargo build -p ferrygate-e2e` first",
+                this.display()
+            )
         })
 }
 

@@ -56,7 +56,9 @@ impl Pod {
             }
             Self::Whoami => {
                 let reviews = Api::<SelfSubjectReview>::all(Client::try_default().await?);
-                let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
+                let review = reviews
+                    .create(&PostParams::default(), &SelfSubjectReview::default())
+                    .await?;
                 println!("{}", serde_json::to_string(&review.status)?);
             }
             Self::Exit { code } => exit(code),

@@ -63,7 +63,11 @@ pub fn obstacle() -> Option<String> {
 /// When they are nowhere, which [`ensure`] would have said.
 pub fn cni_folder() -> Result<PathBuf> {
     let Some(folder) = CNI_FOLDERS.iter().find(|folder| has_plugins(Path::new(folder))) else {
-        bail!("the CNI plugins ({}) are in none of {}", CNI_PLUGINS.join(", "), CNI_FOLDERS.join(", "))
+        bail!(
+            "the CNI plugins ({}) are in none of {}",
+            CNI_PLUGINS.join(", "),
+            CNI_FOLDERS.join(", ")
+        )
     };
     Ok(folder.into())
 }
@@ -86,8 +90,11 @@ pub async fn ensure(consent: Consent, steps: &Steps) -> Result<()> {
              on the PATH"
         );
     }
-    let mut missing: Vec<&str> =
-        PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).map(|(_, package)| *package).collect();
+    let mut missing: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| find(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
     if cni_folder().is_err() {
         missing.push(CNI_PACKAGE);
     }
@@ -99,7 +106,10 @@ pub async fn ensure(consent: Consent, steps: &Steps) -> Result<()> {
 /// # Errors
 /// As [`ensure`].
 pub async fn ensure_image_builder(consent: Consent, steps: &Steps) -> Result<()> {
-    if ["buildah", "podman", "docker"].iter().any(|builder| find(builder).is_some()) {
+    if ["buildah", "podman", "docker"]
+        .iter()
+        .any(|builder| find(builder).is_some())
+    {
         return Ok(());
     }
     install(&["buildah"], "build images", consent, steps).await

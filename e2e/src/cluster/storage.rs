@@ -26,8 +26,8 @@ pub const PROVISIONER: &str = "ferrygate.io/local";
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 
 enum Seen {
-    Claim(PersistentVolumeClaim),
-    Volume(PersistentVolume),
+    Claim(Box<PersistentVolumeClaim>),
+    Volume(Box<PersistentVolume>),
 }
 
 /// Serves claims for as long as it runs.
@@ -37,11 +37,15 @@ enum Seen {
 pub async fn run(client: Client) -> Result<()> {
     let claims = Api::<PersistentVolumeClaim>::all(client.clone());
     let volumes = Api::<PersistentVolume>::all(client.clone());
-    let claims = watcher(claims, watcher::Config::default()).default_backoff().applied_objects();
-    let volumes = watcher(volumes, watcher::Config::default()).default_backoff().applied_objects();
+    let claims = watcher(claims, watcher::Config::default())
+        .default_backoff()
+        .applied_objects();
+    let volumes = watcher(volumes, watcher::Config::default())
+        .default_backoff()
+        .applied_objects();
     let mut seen = stream::select(
-        claims.map(|claim| claim.map(Seen::Claim)).boxed(),
-        volumes.map(|volume| volume.map(Seen::Volume)).boxed(),
+        claims.map(|claim| claim.map(Box::new).map(Seen::Claim)).boxed(),
+        volumes.map(|volume| volume.map(Box::new).map(Seen::Volume)).boxed(),
     );
     while let Some(seen) = seen.next().await {
         match seen {
@@ -61,7 +65,10 @@ fn is_unserved(claim: &PersistentVolumeClaim) -> bool {
 }
 
 fn is_released(volume: &PersistentVolume) -> bool {
-    volume.annotations().get(PROVISIONED_BY).is_some_and(|by| by == PROVISIONER)
+    volume
+        .annotations()
+        .get(PROVISIONED_BY)
+        .is_some_and(|by| by == PROVISIONER)
         && volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Released")
 }
 
@@ -90,9 +97,14 @@ async fn provision(client: &Client, claim: &PersistentVolumeClaim) -> Result<()>
             },
         },
     }))?;
-    match Api::<PersistentVolume>::all(client.clone()).create(&PostParams::default(), &volume).await {
+    match Api::<PersistentVolume>::all(client.clone())
+        .create(&PostParams::default(), &volume)
+        .await
+    {
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-        created => created.map(|_| ()).with_context(|| format!("could not make the volume {name}")),
+        created => created
+            .map(|_| ())
+            .with_context(|| format!("could not make the volume {name}")),
     }
 }
 
@@ -102,9 +114,14 @@ async fn reclaim(client: &Client, volume: &PersistentVolume) -> Result<()> {
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
     }
-    match Api::<PersistentVolume>::all(client.clone()).delete(&name, &DeleteParams::default()).await {
+    match Api::<PersistentVolume>::all(client.clone())
+        .delete(&name, &DeleteParams::default())
+        .await
+    {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        deleted => deleted.map(|_| ()).with_context(|| format!("could not remove the volume {name}")),
+        deleted => deleted
+            .map(|_| ())
+            .with_context(|| format!("could not remove the volume {name}")),
     }
 }
 

@@ -39,10 +39,17 @@ mod tests {
         let mut looks = 0;
         let third = until(Duration::from_secs(5), "the third look", async || {
             looks += 1;
-            if looks == 1 { bail!("not yet") } else { Ok((looks == 3).then_some(looks)) }
+            if looks == 1 {
+                bail!("not yet")
+            } else {
+                Ok((looks == 3).then_some(looks))
+            }
         });
         assert_eq!(third.await.unwrap(), 3);
         let never = until(Duration::from_millis(1), "what never comes", async || Ok(None::<()>)).await;
-        assert_eq!(never.unwrap_err().to_string(), "waited 1ms for what never comes, in vain");
+        assert_eq!(
+            never.unwrap_err().to_string(),
+            "waited 1ms for what never comes, in vain"
+        );
     }
 }
