@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
-use tokio::process::Command;
+use tokio::{process::Command, sync::OnceCell};
 
 use crate::{
     cluster::{
@@ -78,11 +78,16 @@ pub async fn build_images(cluster: &Cluster, steps: &Steps) -> Result<BuiltImage
     Ok(images)
 }
 
-/// Builds both images, for no cluster.
+/// Builds both images, for no cluster. Within a process, once.
 ///
 /// # Errors
 /// As [`build_images`].
 pub async fn build(steps: &Steps) -> Result<BuiltImages> {
+    static BUILT: OnceCell<BuiltImages> = OnceCell::const_new();
+    BUILT.get_or_try_init(|| build_anew(steps)).await.cloned()
+}
+
+async fn build_anew(steps: &Steps) -> Result<BuiltImages> {
     prerequisites::ensure_image_builder(Consent::Ask, steps).await?;
     let programs = steps
         .step("Compiling static programs for the images", compile())

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, Result};
@@ -17,6 +18,9 @@ use crate::progress::Steps;
 
 /// The Kubernetes that is built, as `go.mod` says it too.
 pub const KUBERNETES: (&str, &str, &str) = ("1", "37", "2");
+
+/// The Helm that is built, as `go.mod` says it too.
+const HELM: &str = "v3.22.0";
 
 /// What is built: the Go package, the program's name, what a person is told.
 const PROGRAMS: [(&str, &str, &str); 5] = [
@@ -36,6 +40,12 @@ const FACES: [&str; 6] = [
     "kubectl",
     "kubelet",
 ];
+<<<<<<< HEAD
+=======
+
+/// For how long programs are kept that are not used.
+const LONG: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+>>>>>>> cluster
 
 /// The folder of the built programs.
 #[derive(Clone, Debug)]
@@ -70,6 +80,7 @@ impl Binaries {
                 std::os::unix::fs::symlink("kubernetes", built.path(face))?;
             }
         }
+        built.forget_others(&bin)?;
         drop(lock);
         Ok(built)
     }
@@ -84,21 +95,30 @@ impl Binaries {
         self.0.join(program)
     }
 
+    /// Removes what other versions of the module made, once nobody has used it for long. A cluster that runs has links
+    /// of its own.
+    fn forget_others(&self, bin: &Path) -> Result<()> {
+        let now = SystemTime::now();
+        File::open(&self.0)?.set_modified(now)?;
+        for entry in fs::read_dir(bin)? {
+            let entry = entry?;
+            let used = entry.metadata()?.modified()?;
+            if entry.file_type()?.is_dir() && now.duration_since(used).is_ok_and(|unused| unused > LONG) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     async fn build(&self, module: &Path, package: &str, program: &str) -> Result<()> {
         let go = find("go").context("`go` is not on the PATH: install Go 1.26 or later")?;
-        let (major, minor, _) = KUBERNETES;
-        let says = "k8s.io/component-base/version";
-        let link = format!(
-            "-s -w -X {says}.gitVersion={} -X {says}.gitMajor={major} -X {says}.gitMinor={minor}",
-            version()
-        );
         let partial = self.path(&format!(".{program}.partial"));
         run(Command::new(go)
             .current_dir(module)
             .env("CGO_ENABLED", "0")
-            .args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly"])
-            // Nobody debugs these, and without debug information they build faster.
-            .args(["-gcflags=all=-dwarf=false", "-ldflags", &link, "-o"])
+            .arg("build")
+            .args(flags())
+            .arg("-o")
             .args([partial.as_os_str(), package.as_ref()]))
         .await
         .with_context(|| format!("could not build {package} in {}", module.display()))?;
@@ -107,12 +127,33 @@ impl Binaries {
     }
 }
 
+/// How each program is built. Nobody debugs these, and without debug information they build faster.
+fn flags() -> Vec<String> {
+    let (major, minor, _) = KUBERNETES;
+    let kubernetes = "-X k8s.io/component-base/version.git";
+    let helm = "-X helm.sh/helm/v3";
+    let link = format!(
+        "-s -w {kubernetes}Version={} {kubernetes}Major={major} {kubernetes}Minor={minor} \
+         {helm}/internal/version.version={HELM} {helm}/pkg/chartutil.k8sVersionMajor={major} \
+         {helm}/pkg/chartutil.k8sVersionMinor={minor}",
+        version()
+    );
+    let all = [
+        "-trimpath",
+        "-buildvcs=false",
+        "-mod=readonly",
+        "-gcflags=all=-dwarf=false",
+    ]
+    .map(String::from);
+    all.into_iter().chain([format!("-ldflags={link}")]).collect()
+}
+
 fn version() -> String {
     let (major, minor, patch) = KUBERNETES;
     format!("v{major}.{minor}.{patch}")
 }
 
-/// A short name for what the module's files say.
+/// A short name for what the module's files and the flags say.
 fn digest(module: &Path) -> Result<String> {
     let mut files = vec![];
     let mut folders = vec![module.to_owned()];
@@ -128,6 +169,7 @@ fn digest(module: &Path) -> Result<String> {
     }
     files.sort();
     let mut hash = Sha256::new();
+    hash.update(flags().join(" "));
     for file in files {
         hash.update(fs::read(file)?);
         hash.update([0]);
@@ -143,5 +185,6 @@ mod tests {
     fn the_version_told_is_the_version_built() {
         let module = include_str!("../../cluster/go.mod");
         assert!(module.contains(&format!("k8s.io/kubernetes {}", version())));
+        assert!(module.contains(&format!("helm.sh/helm/v3 {HELM}")));
     }
 }

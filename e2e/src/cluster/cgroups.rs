@@ -17,29 +17,34 @@ pub fn root_of(cluster: &str) -> String {
     format!("/ferrygate-node-{cluster}")
 }
 
-/// Makes the node's group in each hierarchy.
+/// Makes the node's group in each hierarchy, and moves the process `pid` into a part of it: whoever started the node may
+/// have limits of their own, and may end before the node does.
 ///
 /// # Errors
 /// When the hierarchies are not to be written to, as in a container without privileges.
-pub fn create(cluster: &str) -> Result<()> {
+pub fn create(cluster: &str, pid: i32) -> Result<()> {
     for hierarchy in hierarchies() {
         let group = hierarchy.join(&root_of(cluster)[1..]);
+<<<<<<< HEAD
         fs::create_dir_all(&group).with_context(|| {
+=======
+        let programs = group.join("programs");
+        fs::create_dir_all(&programs).with_context(|| {
+>>>>>>> cluster
             format!(
                 "could not make the control group {}: is {ROOT} mounted read-only?",
                 group.display()
             )
         })?;
-        if hierarchy.join("cgroup.controllers").exists() {
+        if is_version_1() {
+            hand_down_cpus(&hierarchy, &group)?;
+            hand_down_cpus(&group, &programs)?;
+        } else {
             hand_down_controllers(&hierarchy)?;
             hand_down_controllers(&group)?;
         }
-        // Version 1 starts a cpuset empty, and nothing runs in an empty one.
-        for file in ["cpuset.cpus", "cpuset.mems"] {
-            if hierarchy.join(file).exists() && !hierarchy.join("cgroup.controllers").exists() {
-                fs::write(group.join(file), fs::read(hierarchy.join(file))?)?;
-            }
-        }
+        fs::write(programs.join("cgroup.procs"), pid.to_string())
+            .with_context(|| format!("could not move the node into {}", programs.display()))?;
     }
     Ok(())
 }
@@ -89,6 +94,16 @@ fn hand_down_controllers(group: &Path) -> Result<()> {
     for controller in available.split_whitespace() {
         // One that can't be handed down (as `cpu` with real-time tasks about) is one the kubelet does without.
         let _ = fs::write(group.join("cgroup.subtree_control"), format!("+{controller}"));
+    }
+    Ok(())
+}
+
+/// Version 1 starts a cpuset empty, and nothing runs in an empty one.
+fn hand_down_cpus(from: &Path, to: &Path) -> Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        if from.join(file).exists() {
+            fs::write(to.join(file), fs::read(from.join(file))?)?;
+        }
     }
     Ok(())
 }

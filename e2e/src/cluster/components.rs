@@ -162,6 +162,12 @@ fn kube_apiserver(network: &Network) -> Vec<String> {
         format!("--kubelet-certificate-authority={}", in_node("pki/ca.crt")),
         format!("--kubelet-client-certificate={}", in_node("pki/apiserver-kubelet.crt")),
         format!("--kubelet-client-key={}", in_node("pki/apiserver-kubelet.key")),
+        // Nobody extends this API, but the controllers complain for as long as nobody could.
+        format!("--requestheader-client-ca-file={}", in_node("pki/ca.crt")),
+        "--requestheader-allowed-names=aggregator".into(),
+        "--requestheader-username-headers=X-Remote-User".into(),
+        "--requestheader-group-headers=X-Remote-Group".into(),
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-".into(),
         // The node's name means nothing outside of it.
         "--kubelet-preferred-address-types=InternalIP".into(),
         "--event-ttl=24h".into(),

@@ -115,7 +115,6 @@ pub async fn start(
     binaries: &Binaries,
 ) -> Result<HalfStarted> {
     furnish(folder, definition, binaries)?;
-    cgroups::create(name)?;
     let log = fs::File::create(folder.logs().join("node.log"))?;
     let mut process = Command::new("setsid")
         .args([
@@ -152,6 +151,7 @@ pub async fn start(
         digest: definition.digest(),
     };
     fs::write(folder.node_record(), serde_json::to_vec_pretty(&record)?)?;
+    cgroups::create(name, pid)?;
     network.connect(pid).await?;
     go(&mut process).await?;
     Ok(HalfStarted { process, record })

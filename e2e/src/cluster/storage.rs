@@ -26,8 +26,8 @@ pub const PROVISIONER: &str = "ferrygate.io/local";
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 
 enum Seen {
-    Claim(PersistentVolumeClaim),
-    Volume(PersistentVolume),
+    Claim(Box<PersistentVolumeClaim>),
+    Volume(Box<PersistentVolume>),
 }
 
 /// Serves claims for as long as it runs.
@@ -44,8 +44,8 @@ pub async fn run(client: Client) -> Result<()> {
         .default_backoff()
         .applied_objects();
     let mut seen = stream::select(
-        claims.map(|claim| claim.map(Seen::Claim)).boxed(),
-        volumes.map(|volume| volume.map(Seen::Volume)).boxed(),
+        claims.map(|claim| claim.map(Box::new).map(Seen::Claim)).boxed(),
+        volumes.map(|volume| volume.map(Box::new).map(Seen::Volume)).boxed(),
     );
     while let Some(seen) = seen.next().await {
         match seen {
