@@ -40,12 +40,9 @@ const FACES: [&str; 6] = [
     "kubectl",
     "kubelet",
 ];
-<<<<<<< HEAD
-=======
 
 /// For how long programs are kept that are not used.
 const LONG: Duration = Duration::from_secs(14 * 24 * 60 * 60);
->>>>>>> cluster
 
 /// The folder of the built programs.
 #[derive(Clone, Debug)]

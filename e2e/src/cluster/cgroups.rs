@@ -25,12 +25,8 @@ pub fn root_of(cluster: &str) -> String {
 pub fn create(cluster: &str, pid: i32) -> Result<()> {
     for hierarchy in hierarchies() {
         let group = hierarchy.join(&root_of(cluster)[1..]);
-<<<<<<< HEAD
-        fs::create_dir_all(&group).with_context(|| {
-=======
         let programs = group.join("programs");
         fs::create_dir_all(&programs).with_context(|| {
->>>>>>> cluster
             format!(
                 "could not make the control group {}: is {ROOT} mounted read-only?",
                 group.display()
