@@ -52,11 +52,17 @@ pub fn endpoint(name: &str, text: &str, allow_plaintext: bool) -> Result<Url, St
     match url.scheme() {
         "https" => {}
         "http" if allow_plaintext => {}
-        "http" => return Err(format!("{name} must begin with https://; http:// needs allowPlaintext: true")),
+        "http" => {
+            return Err(format!(
+                "{name} must begin with https://; http:// needs allowPlaintext: true"
+            ));
+        }
         _ => return Err(format!("{name} must begin with https://")),
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(format!("{name} must not hold a user name or a password: credentials belong into a Secret"));
+        return Err(format!(
+            "{name} must not hold a user name or a password: credentials belong into a Secret"
+        ));
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err(format!("{name} has no host"));
@@ -104,7 +110,11 @@ impl Tries {
         if self.done >= self.patience.repetitions {
             return None;
         }
-        let most = self.patience.first.saturating_mul(1 << self.done.min(16)).min(self.patience.longest);
+        let most = self
+            .patience
+            .first
+            .saturating_mul(1 << self.done.min(16))
+            .min(self.patience.longest);
         let delay = asked.unwrap_or_else(|| most.mul_f64(fastrand::f64()));
         if self.since.elapsed() + delay > self.patience.total {
             return None;
@@ -162,7 +172,9 @@ pub fn date(headers: &HeaderMap) -> Option<Timestamp> {
 pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
     let now = date(headers).unwrap_or(now);
-    [RETRY_AFTER, RESET].into_iter().find_map(|name| wait(headers.get(name)?.to_str().ok()?.trim(), now))
+    [RETRY_AFTER, RESET]
+        .into_iter()
+        .find_map(|name| wait(headers.get(name)?.to_str().ok()?.trim(), now))
 }
 
 fn wait(text: &str, now: Timestamp) -> Option<Duration> {
@@ -173,7 +185,11 @@ fn wait(text: &str, now: Timestamp) -> Option<Duration> {
             return Some(Duration::from_secs_f64(seconds));
         }
         Ok(seconds) if seconds.is_finite() && seconds >= EPOCH_FROM => {
-            let seconds = if seconds >= EPOCH_FROM * 1000.0 { seconds / 1000.0 } else { seconds };
+            let seconds = if seconds >= EPOCH_FROM * 1000.0 {
+                seconds / 1000.0
+            } else {
+                seconds
+            };
             Timestamp::from_second(seconds as i64).ok()?
         }
         Ok(_) => return None,
@@ -183,14 +199,21 @@ fn wait(text: &str, now: Timestamp) -> Option<Duration> {
 }
 
 fn http_date(text: &str) -> Option<Timestamp> {
-    let since = httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    let since = httpdate::parse_http_date(text)
+        .ok()?
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .ok()?;
     Timestamp::from_second(i64::try_from(since.as_secs()).ok()?).ok()
 }
 
 /// A transport error with its causes, in one line. It names no path and no query, which may hold ids.
 pub fn describe(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let mut text = if error.is_timeout() { "no answer in time: ".to_owned() } else { String::new() };
+    let mut text = if error.is_timeout() {
+        "no answer in time: ".to_owned()
+    } else {
+        String::new()
+    };
     text.push_str(&error.to_string());
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -221,7 +244,10 @@ mod tests {
             (&[("x-ratelimit-reset", "1777884097")], Some(30.0)),
             (&[("x-ratelimit-reset", "1777884097000")], Some(30.0)),
             (
-                &[("retry-after", "Mon, 04 May 2026 08:41:37 GMT"), ("date", "Mon, 04 May 2026 08:41:27 GMT")],
+                &[
+                    ("retry-after", "Mon, 04 May 2026 08:41:37 GMT"),
+                    ("date", "Mon, 04 May 2026 08:41:27 GMT"),
+                ],
                 Some(10.0),
             ),
             (&[], None),
@@ -232,7 +258,11 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
                 .collect();
-            assert_eq!(retry_after(&headers, now).map(|wait| wait.as_secs_f64()), expected, "{headers:?}");
+            assert_eq!(
+                retry_after(&headers, now).map(|wait| wait.as_secs_f64()),
+                expected,
+                "{headers:?}"
+            );
         }
     }
 
@@ -241,14 +271,22 @@ mod tests {
         let cases = [
             ("https://acme.my.salesforce.com", false, "ok"),
             ("http://127.0.0.1:8080", true, "ok"),
-            ("http://acme.example", false, "instanceUrl must begin with https://; http:// needs allowPlaintext: true"),
+            (
+                "http://acme.example",
+                false,
+                "instanceUrl must begin with https://; http:// needs allowPlaintext: true",
+            ),
             ("ftp://acme.example", true, "instanceUrl must begin with https://"),
             (
                 "https://user:word@acme.example",
                 false,
                 "instanceUrl must not hold a user name or a password: credentials belong into a Secret",
             ),
-            ("acme.example", false, "instanceUrl is not a URL: relative URL without a base"),
+            (
+                "acme.example",
+                false,
+                "instanceUrl is not a URL: relative URL without a base",
+            ),
         ];
         let said = cases.map(|(url, plaintext, _)| match endpoint("instanceUrl", url, plaintext) {
             Ok(_) => "ok".to_owned(),
@@ -268,9 +306,16 @@ mod tests {
         let mut tries = patience.begin();
         let delays: Vec<bool> = [1, 2, 4]
             .iter()
-            .map(|most| tries.next_delay(None).is_some_and(|delay| delay <= Duration::from_secs(*most)))
+            .map(|most| {
+                tries
+                    .next_delay(None)
+                    .is_some_and(|delay| delay <= Duration::from_secs(*most))
+            })
             .collect();
-        assert_eq!((delays, tries.next_delay(None), tries.count()), (vec![true; 3], None, 4));
+        assert_eq!(
+            (delays, tries.next_delay(None), tries.count()),
+            (vec![true; 3], None, 4)
+        );
 
         let mut tries = patience.begin();
         let asked = Duration::from_secs(40);
