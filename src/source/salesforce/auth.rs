@@ -79,10 +79,13 @@ impl Flow {
                     aud: audience,
                     exp: (now + LIFETIME).as_second(),
                 };
-                let assertion = jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, key).map_err(|error| {
-                    let message = format!("the private key can't sign with RS256 ({error}); it must be RSA of 2048 bits or more");
-                    SourceError::new(Outcome::ConfigurationInvalid, message)
-                })?;
+                let assertion =
+                    jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, key).map_err(|error| {
+                        let message = format!(
+                            "the private key can't sign with RS256 ({error}); it must be RSA of 2048 bits or more"
+                        );
+                        SourceError::new(Outcome::ConfigurationInvalid, message)
+                    })?;
                 Ok(vec![
                     ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer".into()),
                     ("assertion", assertion.into()),
@@ -108,10 +111,14 @@ pub(super) async fn login(http: &reqwest::Client, config: &Config, now: Timestam
     };
     let skew = server.map_or(SignedDuration::ZERO, |server| server.duration_since(now));
     let refused = matches!(&refusal, Refusal::Final(error) if error.outcome == Outcome::AuthenticationFailed);
-    let Some(server) = server.filter(|_| refused && skew.abs() > SKEW && matches!(config.flow, Flow::JwtBearer { .. })) else {
+    let Some(server) = server.filter(|_| refused && skew.abs() > SKEW && matches!(config.flow, Flow::JwtBearer { .. }))
+    else {
         return Err(refusal);
     };
-    tracing::warn!(seconds = skew.as_secs(), "the org's clock and this machine's disagree; logging in by the org's");
+    tracing::warn!(
+        seconds = skew.as_secs(),
+        "the org's clock and this machine's disagree; logging in by the org's"
+    );
     request(http, config, server).await.map_err(|(refusal, _)| refusal)
 }
 
@@ -121,9 +128,20 @@ async fn request(
     now: Timestamp,
 ) -> Result<Session, (Refusal, Option<Timestamp>)> {
     let form = config.flow.form(now).map_err(|error| (Refusal::Final(error), None))?;
-    let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.expose_secret())).collect();
-    let url = config.instance.join("/services/oauth2/token").unwrap_or_else(|_| config.instance.clone());
-    let sent = http.post(url).header("accept", "application/json").form(&form).send().await;
+    let form: Vec<(&str, &str)> = form
+        .iter()
+        .map(|(name, value)| (*name, value.expose_secret()))
+        .collect();
+    let url = config
+        .instance
+        .join("/services/oauth2/token")
+        .unwrap_or_else(|_| config.instance.clone());
+    let sent = http
+        .post(url)
+        .header("accept", "application/json")
+        .form(&form)
+        .send()
+        .await;
     let response = sent.map_err(|error| (Refusal::transport(&config.instance, error), None))?;
     let server = http::date(response.headers());
     answer(response, config, now).await.map_err(|refusal| (refusal, server))
@@ -132,15 +150,22 @@ async fn request(
 async fn answer(response: Response, config: &Config, now: Timestamp) -> Result<Session, Refusal> {
     let status = response.status();
     let wait = http::retry_after(response.headers(), now);
-    let body = response.bytes().await.map_err(|error| Refusal::transport(&config.instance, error))?;
+    let body = response
+        .bytes()
+        .await
+        .map_err(|error| Refusal::transport(&config.instance, error))?;
     if !status.is_success() {
         return Err(refused(status, wait, &body, &config.instance));
     }
     let token: Token = serde_json::from_slice(&body)
         .map_err(|_| Refusal::passing("the token endpoint's answer is not the JSON of a token", None))?;
     let instance = match token.instance_url {
-        Some(url) => http::endpoint("the instance_url that the token endpoint answered", &url, config.allow_plaintext)
-            .map_err(|message| Refusal::Final(SourceError::new(Outcome::ConfigurationInvalid, message)))?,
+        Some(url) => http::endpoint(
+            "the instance_url that the token endpoint answered",
+            &url,
+            config.allow_plaintext,
+        )
+        .map_err(|message| Refusal::Final(SourceError::new(Outcome::ConfigurationInvalid, message)))?,
         None => config.instance.clone(),
     };
     Ok(Session {
@@ -158,7 +183,10 @@ fn refused(status: StatusCode, wait: Option<Duration>, body: &[u8], instance: &U
     let oauth: OauthError = serde_json::from_slice(body).unwrap_or_default();
     let passing = status.is_server_error()
         || matches!(status.as_u16(), 408 | 420 | 429)
-        || matches!(oauth.error.as_str(), "temporarily_unavailable" | "server_error" | "unknown_error");
+        || matches!(
+            oauth.error.as_str(),
+            "temporarily_unavailable" | "server_error" | "unknown_error"
+        );
     let shown = match code(&oauth.error) {
         Some(error) => format!("{} {error}", status.as_u16()),
         None => status.as_u16().to_string(),
@@ -184,28 +212,63 @@ fn refused(status: StatusCode, wait: Option<Duration>, body: &[u8], instance: &U
 /// What to check, for the descriptions that Salesforce is known to give. Other text of the answer is not shown: it may repeat
 /// what was sent.
 fn advice(oauth: &OauthError) -> Option<(&'static str, &'static str)> {
-    const KNOWN: [(&str, &str, &str); 17] = [
-        ("", "user hasn't approved this consumer", "pre-authorise the integration user in the connected app's policies"),
-        ("", "user is not admin approved", "grant the connected app to the user's profile or a permission set"),
-        ("", "audience is invalid", "check audience: login.salesforce.com for production, test.salesforce.com for a sandbox"),
-        ("", "invalid assertion", "check that the connected app holds the certificate of this private key"),
-        ("", "expired authorization code", "check the clocks: the assertion was held to be expired"),
-        ("", "expired access/refresh token", "log in again with new credentials"),
-        ("", "ip restricted", "relax the connected app's IP restrictions, or add this cluster's addresses"),
-        ("", "inactive user", "activate the integration user"),
-        ("", "inactive organization", "the org is locked, expired or suspended: ask its administrator"),
-        ("", "no valid scopes", "give the connected app the scope \"Manage user data via APIs (api)\""),
-        ("", "no client credentials user enabled", "set the \"Run As\" user of the client credentials flow"),
-        ("", "request not supported on this domain", "set instanceUrl to the org's My Domain URL, not login.salesforce.com"),
-        ("", "client identifier invalid", "check the consumer key in the Secret"),
-        ("", "invalid client credentials", "check the consumer key and the consumer secret in the Secret"),
-        ("", "grant type not supported", "enable this OAuth flow in the connected app"),
-        ("", "authentication failure", "check the user's name, and that the user may log in at this hour and place"),
-        ("invalid_client_id", "", "check the consumer key in the Secret"),
+    const KNOWN: [(&str, &str); 16] = [
+        (
+            "user hasn't approved this consumer",
+            "pre-authorise the integration user in the connected app's policies",
+        ),
+        (
+            "user is not admin approved",
+            "grant the connected app to the user's profile or a permission set",
+        ),
+        (
+            "audience is invalid",
+            "check audience: login.salesforce.com for production, test.salesforce.com for a sandbox",
+        ),
+        (
+            "invalid assertion",
+            "check that the connected app holds the certificate of this private key",
+        ),
+        (
+            "expired authorization code",
+            "check the clocks: the assertion was held to be expired",
+        ),
+        ("expired access/refresh token", "log in again with new credentials"),
+        (
+            "ip restricted",
+            "relax the connected app's IP restrictions, or add this cluster's addresses",
+        ),
+        ("inactive user", "activate the integration user"),
+        (
+            "inactive organization",
+            "the org is locked, expired or suspended: ask its administrator",
+        ),
+        (
+            "no valid scopes",
+            "give the connected app the scope \"Manage user data via APIs (api)\"",
+        ),
+        (
+            "no client credentials user enabled",
+            "set the \"Run As\" user of the client credentials flow",
+        ),
+        (
+            "request not supported on this domain",
+            "set instanceUrl to the org's My Domain URL, not login.salesforce.com",
+        ),
+        ("client identifier invalid", "check the consumer key in the Secret"),
+        (
+            "invalid client credentials",
+            "check the consumer key and the consumer secret in the Secret",
+        ),
+        (
+            "grant type not supported",
+            "enable this OAuth flow in the connected app",
+        ),
+        (
+            "authentication failure",
+            "check the user's name, and that the user may log in at this hour and place",
+        ),
     ];
     let description = oauth.error_description.to_lowercase();
-    KNOWN
-        .iter()
-        .find(|(error, known, _)| if known.is_empty() { *error == oauth.error } else { description.contains(known) })
-        .map(|(_, known, advice)| (if known.is_empty() { "unknown client" } else { *known }, *advice))
+    KNOWN.iter().copied().find(|(known, _)| description.contains(known))
 }

@@ -26,9 +26,12 @@ impl Config {
     /// Validates, and reads the credentials.
     pub fn new(spec: &CrmSourceSpec, secrets: &Secrets) -> Result<Config, SourceError> {
         let invalid = |message: String| SourceError::new(Outcome::ConfigurationInvalid, message);
-        let salesforce =
-            spec.salesforce.as_ref().ok_or_else(|| invalid("spec must name exactly one CRM: salesforce".into()))?;
-        let instance = http::endpoint("instanceUrl", &salesforce.instance_url, salesforce.allow_plaintext).map_err(invalid)?;
+        let salesforce = spec
+            .salesforce
+            .as_ref()
+            .ok_or_else(|| invalid("spec must name exactly one CRM: salesforce".into()))?;
+        let instance =
+            http::endpoint("instanceUrl", &salesforce.instance_url, salesforce.allow_plaintext).map_err(invalid)?;
         if instance.path() != "/" || instance.query().is_some() || instance.fragment().is_some() {
             return Err(invalid(
                 "instanceUrl must be the org's My Domain URL without a path, for example https://acme.my.salesforce.com".into(),
@@ -50,7 +53,9 @@ impl Config {
 
 fn flow(salesforce: &SalesforceSource, instance: &Url, secrets: &Secrets) -> Result<Flow, SourceError> {
     let invalid = |message: String| SourceError::new(Outcome::ConfigurationInvalid, message);
-    let read = |value| -> Result<SecretString, SourceError> { secrets.read(value).map_err(|error| invalid(error.to_string())) };
+    let read = |value| -> Result<SecretString, SourceError> {
+        secrets.read(value).map_err(|error| invalid(error.to_string()))
+    };
     match (&salesforce.auth.jwt_bearer, &salesforce.auth.client_credentials) {
         (Some(jwt), None) => {
             let pem = read(&jwt.private_key)?;
@@ -73,7 +78,9 @@ fn flow(salesforce: &SalesforceSource, instance: &Url, secrets: &Secrets) -> Res
             client_id: read(&client.client_id)?,
             client_secret: read(&client.client_secret)?,
         }),
-        _ => Err(invalid("auth must name exactly one of jwtBearer, clientCredentials".into())),
+        _ => Err(invalid(
+            "auth must name exactly one of jwtBearer, clientCredentials".into(),
+        )),
     }
 }
 

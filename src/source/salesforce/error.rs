@@ -99,7 +99,11 @@ pub(super) fn classify(status: StatusCode, wait: Option<Duration>, body: &[u8], 
         (_, "REQUEST_LIMIT_EXCEEDED") => Refusal::Quota(wait),
         (
             _,
-            "UNABLE_TO_LOCK_ROW" | "SERVER_UNAVAILABLE" | "QUERY_TIMEOUT" | "REQUEST_RUNNING_TOO_LONG" | "UNKNOWN_EXCEPTION"
+            "UNABLE_TO_LOCK_ROW"
+            | "SERVER_UNAVAILABLE"
+            | "QUERY_TIMEOUT"
+            | "REQUEST_RUNNING_TOO_LONG"
+            | "UNKNOWN_EXCEPTION"
             | "TXN_SECURITY_METERING_ERROR",
         ) => passing(),
         (_, "INVALID_FIELD" | "INVALID_TYPE" | "MALFORMED_QUERY") => {
@@ -125,21 +129,31 @@ pub(super) fn classify(status: StatusCode, wait: Option<Duration>, body: &[u8], 
         ),
         (404, _) => fatal(
             Outcome::SchemaDrifted,
-            format!("{subject}: not found ({shown}); check that it exists, that the integration user may see it, and apiVersion"),
+            format!(
+                "{subject}: not found ({shown}); check that it exists, that the integration user may see it, and apiVersion"
+            ),
         ),
-        (300..400, _) => fatal(Outcome::ConfigurationInvalid, format!("{subject}: unexpected redirect ({shown})")),
         (406 | 408 | 420 | 429 | 500.., _) => passing(),
         (414 | 431, _) => fatal(
             Outcome::ConfigurationInvalid,
             format!("{subject}: the query is too long for a URI ({shown}); map fewer fields"),
         ),
-        _ => fatal(Outcome::ConfigurationInvalid, format!("{subject}: the org refuses the request ({shown})")),
+        _ => fatal(
+            Outcome::ConfigurationInvalid,
+            format!("{subject}: the org refuses the request ({shown})"),
+        ),
     }
 }
 
 /// Which name the org doesn't know, by the sentences of `INVALID_FIELD` and `INVALID_TYPE`.
 fn drifted(message: &str) -> Option<(&'static str, &str)> {
-    [("field", "No such column '"), ("object", "sObject type '"), ("field", "field '")].into_iter().find_map(|(kind, before)| {
+    [
+        ("field", "No such column '"),
+        ("object", "sObject type '"),
+        ("field", "field '"),
+    ]
+    .into_iter()
+    .find_map(|(kind, before)| {
         let name = message.split_once(before)?.1.split_once('\'')?.0;
         Some((kind, code(name)?))
     })
@@ -162,10 +176,22 @@ mod tests {
     #[test]
     fn an_answer_is_told_passing_or_final_by_its_code() {
         let cases = [
-            (401, r#"[{"message":"Session expired or invalid","errorCode":"INVALID_SESSION_ID"}]"#, "session"),
+            (
+                401,
+                r#"[{"message":"Session expired or invalid","errorCode":"INVALID_SESSION_ID"}]"#,
+                "session",
+            ),
             (401, "", "session"),
-            (400, r#"{"errorCode":"INVALID_QUERY_LOCATOR","message":"invalid query locator"}"#, "locator"),
-            (403, r#"[{"errorCode":"REQUEST_LIMIT_EXCEEDED","message":"TotalRequests Limit exceeded."}]"#, "quota Some(7s)"),
+            (
+                400,
+                r#"{"errorCode":"INVALID_QUERY_LOCATOR","message":"invalid query locator"}"#,
+                "locator",
+            ),
+            (
+                403,
+                r#"[{"errorCode":"REQUEST_LIMIT_EXCEEDED","message":"TotalRequests Limit exceeded."}]"#,
+                "quota Some(7s)",
+            ),
             (
                 403,
                 r#"[{"errorCode":"REQUEST_LIMIT_EXCEEDED","message":"ConcurrentPerOrgLongTxn Limit exceeded."}]"#,

@@ -35,10 +35,13 @@ impl Layout {
     pub fn new(fields: &[String], stamp: &str, deleted: Option<&str>) -> Self {
         let mut columns: Vec<String> = Vec::with_capacity(fields.len() + 3);
         let mut column = |name: &str| {
-            columns.iter().position(|column| column.eq_ignore_ascii_case(name)).unwrap_or_else(|| {
-                columns.push(name.to_owned());
-                columns.len() - 1
-            })
+            columns
+                .iter()
+                .position(|column| column.eq_ignore_ascii_case(name))
+                .unwrap_or_else(|| {
+                    columns.push(name.to_owned());
+                    columns.len() - 1
+                })
         };
         let fields = fields.iter().map(|field| column(field)).collect();
         let (id, stamp, deleted) = (column("Id"), column(stamp), deleted.map(&mut column));
@@ -134,7 +137,7 @@ impl Page {
             stamp: self.stamps[row],
             id: text(self.raw(row, self.layout.id)).into_owned(),
         });
-        self.position = last.max(before.cloned());
+        self.position = last.or_else(|| before.cloned());
     }
 
     /// Visits the records in order. Each borrows from the page.

@@ -48,7 +48,13 @@ pub(super) fn target(data_path: &str, deleted: bool, soql: &str) -> String {
     let resource = if deleted { "queryAll" } else { "query" };
     let mut encoder = Url::parse("https://localhost").expect("a constant URL parses");
     // A comma stands for itself in a query, and encoding it would shorten the longest list of fields by a tenth.
-    let query = encoder.query_pairs_mut().append_pair("q", soql).finish().query().unwrap_or_default().replace("%2C", ",");
+    let query = encoder
+        .query_pairs_mut()
+        .append_pair("q", soql)
+        .finish()
+        .query()
+        .unwrap_or_default()
+        .replace("%2C", ",");
     format!("{data_path}/{resource}?{query}")
 }
 
@@ -75,7 +81,8 @@ mod tests {
             stamp,
             id: "003Qy00000AbCdE'\\".into(),
         };
-        let queries = [Start::Everything, Start::At(stamp), Start::After(&last)].map(|start| select("Contact", &layout, start));
+        let queries =
+            [Start::Everything, Start::At(stamp), Start::After(&last)].map(|start| select("Contact", &layout, start));
         assert_eq!(
             queries,
             [
@@ -92,19 +99,42 @@ mod tests {
     #[test]
     fn a_query_is_encoded_into_its_uri() {
         assert_eq!(
-            target("/services/data/v62.0", true, "SELECT Id,Name FROM A WHERE S > 2026-05-04T08:41:07.000Z AND Id > 'x+y'"),
+            target(
+                "/services/data/v62.0",
+                true,
+                "SELECT Id,Name FROM A WHERE S > 2026-05-04T08:41:07.000Z AND Id > 'x+y'"
+            ),
             "/services/data/v62.0/queryAll?q=SELECT+Id,Name+FROM+A+WHERE+S+%3E+2026-05-04T08%3A41%3A07.000Z+AND+Id+%3E+\
              %27x%2By%27"
         );
         assert_eq!(
-            [count("A", None), count("A", Some(("S", "2026-05-04T08:41:07Z".parse().unwrap())))],
-            ["SELECT COUNT() FROM A", "SELECT COUNT() FROM A WHERE S > 2026-05-04T08:41:07.000Z"]
+            [
+                count("A", None),
+                count("A", Some(("S", "2026-05-04T08:41:07Z".parse().unwrap())))
+            ],
+            [
+                "SELECT COUNT() FROM A",
+                "SELECT COUNT() FROM A WHERE S > 2026-05-04T08:41:07.000Z"
+            ]
         );
     }
 
     #[test]
     fn only_names_enter_a_query() {
-        let names = ["Contact", "My__c", "ns__X9__c", "Account.Name", "1a", "a b", "", "x'y", "naïve"];
-        assert_eq!(names.map(is_name), [true, true, true, false, false, false, false, false, false]);
+        let names = [
+            "Contact",
+            "My__c",
+            "ns__X9__c",
+            "Account.Name",
+            "1a",
+            "a b",
+            "",
+            "x'y",
+            "naïve",
+        ];
+        assert_eq!(
+            names.map(is_name),
+            [true, true, true, false, false, false, false, false, false]
+        );
     }
 }
