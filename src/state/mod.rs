@@ -64,7 +64,7 @@ pub struct Remembered {
 pub enum Origin {
     /// It was there.
     Kept,
-    /// It was not there, and was made.
+    /// It was not there, and was made; until the first commit, also by a run that did not come to one.
     New,
     /// It was there for another CRM object, and was emptied: nothing in it holds for this one.
     OtherObject(String),

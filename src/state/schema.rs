@@ -36,7 +36,8 @@ const TABLES: &str = "
         unchanged       INTEGER NOT NULL DEFAULT 0,
         suppressed      INTEGER NOT NULL DEFAULT 0,
         rejected        INTEGER NOT NULL DEFAULT 0,
-        partial         INTEGER NOT NULL DEFAULT 0
+        partial         INTEGER NOT NULL DEFAULT 0,
+        begun           INTEGER NOT NULL
     ) STRICT;
     CREATE TABLE record (
         id          TEXT NOT NULL PRIMARY KEY,

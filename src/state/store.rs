@@ -54,17 +54,20 @@ impl Store {
 
     fn take_over(&mut self, opening: &Opening<'_>, new: bool) -> Result<Remembered, StateError> {
         self.execute("BEGIN IMMEDIATE")?;
-        let stored: Option<(String, String, i64)> = self.attempt(|connection| {
+        let stored: Option<(String, String, i64, bool)> = self.attempt(|connection| {
             connection
-                .query_row("SELECT object, run, epoch FROM stream", [], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                .query_row("SELECT object, run, epoch, begun FROM stream", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
                 })
                 .optional()
         })?;
         let mut origin = if new { Origin::New } else { Origin::Kept };
         match stored {
-            Some((_, by, by_epoch)) if by_epoch > self.epoch => return Err(self.superseded(by, by_epoch)),
-            Some((object, run, epoch)) => {
+            Some((_, by, by_epoch, _)) if by_epoch > self.epoch => return Err(self.superseded(by, by_epoch)),
+            Some((object, run, epoch, begun)) => {
+                if !begun {
+                    origin = Origin::New;
+                }
                 if object != opening.object {
                     self.execute("DELETE FROM record; DELETE FROM dead_letter; DELETE FROM stream")?;
                     origin = Origin::OtherObject(object);
@@ -77,11 +80,13 @@ impl Store {
             // A file with tables and without its one row: its maker was killed in between.
             None => origin = Origin::New,
         }
+        // A store that was emptied begins at once: a watermark that was published for the other object says nothing here.
+        let other_object = matches!(origin, Origin::OtherObject(_));
         self.attempt(|connection| {
             connection.execute(
-                "INSERT INTO stream (one, object, run, epoch, writer) VALUES (1, ?1, ?2, ?3, ?4)
+                "INSERT INTO stream (one, object, run, epoch, writer, begun) VALUES (1, ?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (one) DO UPDATE SET run = excluded.run, epoch = excluded.epoch, writer = excluded.writer",
-                params![opening.object, self.run, self.epoch, self.writer],
+                params![opening.object, self.run, self.epoch, self.writer, other_object],
             )
         })?;
         self.checkpoint = self.attempt(read_checkpoint)?;
@@ -159,7 +164,7 @@ impl Store {
         self.connection
             .prepare_cached(
                 "UPDATE stream SET watermark_stamp = ?1, watermark_id = ?2, complete_as_of = ?3, read = ?4, delivered = ?5,
-                 unchanged = ?6, suppressed = ?7, rejected = ?8, partial = ?9",
+                 unchanged = ?6, suppressed = ?7, rejected = ?8, partial = ?9, begun = 1",
             )
             .and_then(|mut statement| {
                 statement.execute(params![
