@@ -1,38 +1,30 @@
-//! Mappings: compiled once per run into a plan, then applied to every record.
+//! Mappings: compiled once per run into a [`Plan`], then applied to every record.
 //!
-//! The same record, mapping and clock give the same bytes, on every machine.
+//! What a user writes in a `MappingVersion` goes through here in this order:
+//!
+//! 1. `compile` turns one object of the mapping into a plan, and collects everything that is wrong with it, each with its
+//!    path in the user's own YAML. `schema` then holds the plan against the object as the CRM describes it.
+//! 2. For every record, `plan` takes each trait's source (a field, or a CEL expression from `cel`), applies the transforms
+//!    (`transform`, with `phone`, `number` and `instant` beside it) and fits the result to the trait's type (`typed`).
+//! 3. `fingerprint` says whether what would be delivered differs from the last delivery.
+//!
+//! The same record and mapping give the same bytes, on every machine: nothing here reads a clock, a locale or the
+//! machine's own time zone database.
 
-use std::borrow::Cow;
+mod cel;
+mod compile;
+mod error;
+mod fields;
+mod fingerprint;
+mod instant;
+mod number;
+mod phone;
+mod plan;
+mod schema;
+mod transform;
+mod typed;
+mod value;
 
-use jiff::Timestamp;
-use jiff::civil::Date;
-use rust_decimal::Decimal;
-
-/// A typed value of a trait, a property or an identity.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value<'a> {
-    /// The CDP is to forget the trait.
-    Null,
-    /// Text.
-    String(Cow<'a, str>),
-    /// A whole number.
-    Integer(i64),
-    /// An exact decimal number.
-    Decimal(Decimal),
-    /// True or false.
-    Boolean(bool),
-    /// An instant.
-    Timestamp(Timestamp),
-    /// A day of the calendar.
-    Date(Date),
-}
-
-/// Why a record was rejected.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {rule}")]
-pub struct Rejection {
-    /// Where in the mapping: `traits[lifecycle_stage]`, `identity[crm_id]`.
-    pub path: String,
-    /// Which rule, without the value: `enum table "lifecycle" has no such value`.
-    pub rule: String,
-}
+pub use error::{CompileError, Rejection};
+pub use plan::Plan;
+pub use value::{Mapped, MappedEvent, Trigger, Value};

@@ -1,0 +1,291 @@
+//! CEL expressions: compiled once, evaluated on the record where it lies.
+//!
+//! An expression sees `record`, which holds the CRM's fields by name, and, in a consent rule, `value`. Only the fields that
+//! it names are selected. At compile time `record.X` becomes a variable of its own, so that evaluating looks up just that
+//! field and copies nothing; `record` in any other place is an error, because it would need every field of the object.
+//!
+//! A field's null is CEL's `null`. A number is an `int` where the CRM sent neither fraction nor exponent, else a `double`;
+//! dates and instants are text, which `timestamp()` reads, Salesforce's `+0000` included.
+
+mod analysis;
+mod environment;
+mod shortcut;
+
+use std::borrow::Cow;
+
+use ::cel::common::ast::IdedExpr;
+use ::cel::common::types::{CelBool, CelDouble, CelInt, CelNull, CelString, CelTimestamp, CelUInt};
+use ::cel::common::value::CowVal;
+use ::cel::context::VariableResolver;
+use ::cel::{Context, ExecutionError};
+use jiff::Timestamp;
+
+use self::analysis::Analysis;
+use self::environment::ENVIRONMENT;
+use self::shortcut::Shortcut;
+use super::typed::{Current, Kinds, Rule};
+use crate::api::mapping_version::TraitType;
+use crate::record::Field;
+
+/// A compiled expression.
+#[derive(Debug)]
+pub(super) struct Expression {
+    root: IdedExpr,
+    /// The variables that the expression reads, and the field behind each.
+    variables: Vec<(String, usize)>,
+    /// The same meaning without the interpreter, for the shapes that most rules have.
+    shortcut: Option<Shortcut>,
+    /// What the expression gives, where that is known before a record is seen.
+    gives: Option<Gives>,
+}
+
+/// What an expression gives, apart from null.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gives {
+    Text,
+    Integer,
+    Boolean,
+    Timestamp,
+    Double,
+    Duration,
+    List,
+    Map,
+}
+
+impl Gives {
+    fn name(self) -> &'static str {
+        match self {
+            Gives::Text => "a string",
+            Gives::Integer => "an int",
+            Gives::Boolean => "a bool",
+            Gives::Timestamp => "a timestamp",
+            Gives::Double => "a double",
+            Gives::Duration => "a duration",
+            Gives::List => "a list",
+            Gives::Map => "a map",
+        }
+    }
+
+    fn fits(self, kind: TraitType) -> bool {
+        matches!(
+            (self, kind),
+            (Gives::Text, TraitType::String | TraitType::Date)
+                | (Gives::Integer, TraitType::Integer | TraitType::Decimal)
+                | (Gives::Boolean, TraitType::Boolean)
+                | (Gives::Timestamp, TraitType::Timestamp)
+        )
+    }
+
+    /// What to write instead, where an expression gives this and the trait is of `kind`.
+    pub fn misfit(self, kind: TraitType) -> String {
+        let hint = match (self, kind) {
+            (Gives::Double, TraitType::Decimal) => {
+                "; a double is not exact: give a string, and add the transform decimal"
+            }
+            (Gives::Text, TraitType::Decimal) => "; add the transform decimal",
+            (Gives::Text, TraitType::Timestamp) => "; wrap it in timestamp(), or add the transform timestamp",
+            (_, TraitType::String) => "; wrap it in string()",
+            (Gives::Double, TraitType::Integer) => "; wrap it in int()",
+            _ => "",
+        };
+        format!("the expression gives {}, which is no {kind:?}{hint}", self.name())
+    }
+}
+
+/// A fault in an expression, with the line and column where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub at: Option<(usize, usize)>,
+    pub message: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.at {
+            Some((1, column)) => write!(formatter, "column {column}: {}", self.message),
+            Some((line, column)) => write!(formatter, "line {line}, column {column}: {}", self.message),
+            None => formatter.write_str(&self.message),
+        }
+    }
+}
+
+impl Expression {
+    /// Compiles an expression. `value` is the field that the variable `value` stands for, if there is one; `field` gives
+    /// the place of a field that the expression reads.
+    pub fn compile(
+        source: &str,
+        value: Option<usize>,
+        mut field: impl FnMut(&str) -> usize,
+    ) -> Result<Expression, Vec<Fault>> {
+        let program = ENVIRONMENT
+            .compile(source)
+            .map_err(|errors| analysis::syntax_faults(&errors))?;
+        let mut root = program.expression().clone();
+        let mut analysis = Analysis::new(source, program.source_info(), value.is_some());
+        analysis.resolve(&mut root);
+        let fields = analysis.finish()?;
+        let mut variables: Vec<(String, usize)> = fields
+            .into_iter()
+            .map(|name| {
+                let field = field(&name);
+                (analysis::variable(&name), field)
+            })
+            .collect();
+        if let Some(field) = value {
+            variables.push((analysis::VALUE.to_owned(), field));
+        }
+        let shortcut = Shortcut::of(&root, &variables);
+        let gives = analysis::gives(&root);
+        Ok(Expression {
+            root,
+            variables,
+            shortcut,
+            gives,
+        })
+    }
+
+    /// Whether what the expression gives can fit `kind`, or feed transforms; the kinds that it may give if it can.
+    pub fn check(&self, kind: TraitType, transformed: bool) -> Result<Kinds, String> {
+        match self.gives {
+            None => Ok(Kinds::FIELD),
+            Some(gives) if !transformed && !gives.fits(kind) => Err(gives.misfit(kind)),
+            Some(Gives::Text) => Ok(Kinds::TEXT),
+            Some(Gives::Integer) => Ok(Kinds::INTEGER),
+            Some(Gives::Boolean) => Ok(Kinds::BOOLEAN),
+            Some(Gives::Timestamp) => Ok(Kinds::TIMESTAMP),
+            Some(gives) => Err(format!(
+                "the expression gives {}, which no transform takes",
+                gives.name()
+            )),
+        }
+    }
+
+    /// The value for a trait of type `kind`: null, or of the CEL type that stands for it. Where transforms follow, any
+    /// scalar will do.
+    pub fn value<'m>(
+        &'m self,
+        fields: &'m [Field<'m>],
+        kind: TraitType,
+        transformed: bool,
+    ) -> Result<Current<'m>, Rule<'m>> {
+        let (value, gives) = self.evaluate(fields)?;
+        match gives {
+            Some(gives) if !transformed && !gives.fits(kind) => Err(Cow::Owned(gives.misfit(kind))),
+            _ => Ok(value),
+        }
+    }
+
+    /// Whether the expression is true. Null, an error and anything but `true` itself is not.
+    pub fn holds<'m>(&'m self, fields: &'m [Field<'m>]) -> bool {
+        matches!(self.evaluate(fields), Ok((Current::Boolean(true), _)))
+    }
+
+    fn evaluate<'m>(&'m self, fields: &'m [Field<'m>]) -> Result<(Current<'m>, Option<Gives>), Rule<'m>> {
+        match self.shortcut.as_ref().and_then(|shortcut| shortcut.evaluate(fields)) {
+            Some(answer) => Ok(answer),
+            None => self.interpret(fields),
+        }
+    }
+
+    fn interpret<'m>(&'m self, fields: &'m [Field<'m>]) -> Result<(Current<'m>, Option<Gives>), Rule<'m>> {
+        let scope = Scope {
+            variables: &self.variables,
+            fields,
+        };
+        let mut context = Context::with_env(ENVIRONMENT.clone());
+        context.set_variable_resolver(&scope);
+        let value = ::cel::Value::resolve_val(&self.root, &context).map_err(|error| rule(&error))?;
+        answer(value)
+    }
+}
+
+/// A record's fields as CEL's variables.
+struct Scope<'m> {
+    variables: &'m [(String, usize)],
+    fields: &'m [Field<'m>],
+}
+
+static NULL: CelNull = CelNull;
+
+impl VariableResolver for Scope<'_> {
+    fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
+        let (_, field) = self.variables.iter().find(|(name, _)| name == variable)?;
+        Some(match self.fields.get(*field)? {
+            Field::Null => CowVal::Borrowed(&NULL),
+            Field::Text(text) => CowVal::owned(CelString::from(&**text)),
+            Field::Boolean(boolean) => CowVal::owned(CelBool::from(*boolean)),
+            Field::Number(digits) => match digits.parse::<i64>() {
+                Ok(integer) => CowVal::owned(CelInt::from(integer)),
+                Err(_) => CowVal::owned(CelDouble::from(digits.parse::<f64>().ok()?)),
+            },
+        })
+    }
+}
+
+/// What an expression gave, as a value of ours.
+fn answer<'m>(value: CowVal<'_, '_>) -> Result<(Current<'m>, Option<Gives>), Rule<'m>> {
+    if let Some(boolean) = value.downcast_ref::<CelBool>() {
+        return Ok((Current::Boolean(*boolean.inner()), Some(Gives::Boolean)));
+    }
+    if let Some(integer) = value.downcast_ref::<CelInt>() {
+        return Ok((Current::Integer(*integer.inner()), Some(Gives::Integer)));
+    }
+    if let Some(unsigned) = value.downcast_ref::<CelUInt>() {
+        return match i64::try_from(*unsigned.inner()) {
+            Ok(integer) => Ok((Current::Integer(integer), Some(Gives::Integer))),
+            Err(_) => Err(Cow::Borrowed("the expression gives a uint of more than 63 bits")),
+        };
+    }
+    if let Some(timestamp) = value.downcast_ref::<CelTimestamp>() {
+        let instant = timestamp.inner();
+        let nanoseconds = i32::try_from(instant.timestamp_subsec_nanos()).unwrap_or_default();
+        return match Timestamp::new(instant.timestamp(), nanoseconds) {
+            Ok(timestamp) => Ok((Current::Timestamp(timestamp), Some(Gives::Timestamp))),
+            Err(_) => Err(Cow::Borrowed("the expression gives a timestamp out of range")),
+        };
+    }
+    if value.downcast_ref::<CelNull>().is_some() {
+        return Ok((Current::Null, None));
+    }
+    if value.downcast_ref::<CelString>().is_some() {
+        let text = String::try_from(value.into_owned()).unwrap_or_default();
+        return Ok((Current::Text(Cow::Owned(text)), Some(Gives::Text)));
+    }
+    if value.downcast_ref::<CelDouble>().is_some() {
+        return Err(Cow::Borrowed(
+            "the expression gives a double, which is not exact: give a string and add the transform decimal, or wrap it in int()",
+        ));
+    }
+    Err(Cow::Owned(format!(
+        "the expression gives a {}, which no trait can hold",
+        value.get_type().name()
+    )))
+}
+
+/// Why an expression failed, without the values that it failed on.
+fn rule<'m>(error: &ExecutionError) -> Rule<'m> {
+    match error {
+        // names the function and its arguments' types, and nothing else
+        ExecutionError::NoSuchOverload(overload) => Cow::Owned(format!("the expression fails: {overload}")),
+        ExecutionError::UnsupportedBinaryOperator(operator, ..) => {
+            Cow::Owned(format!("the expression fails: {operator} of values of these types"))
+        }
+        ExecutionError::FunctionError { function, .. } => Cow::Owned(format!(
+            "the expression fails in {}()",
+            function.trim_start_matches('@')
+        )),
+        ExecutionError::NoSuchKey(_) => Cow::Borrowed("the expression fails: no such key"),
+        ExecutionError::ValuesNotComparable(..) => {
+            Cow::Borrowed("the expression fails: it compares values that have no order")
+        }
+        ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
+            Cow::Borrowed("the expression fails: division by zero")
+        }
+        ExecutionError::Overflow(..) => Cow::Borrowed("the expression fails: the result is out of range"),
+        ExecutionError::IndexOutOfBounds(_) => Cow::Borrowed("the expression fails: index out of bounds"),
+        _ => Cow::Borrowed("the expression fails on these values"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,291 @@
+//! The compiled mapping of one object for one sink, and what it does to a record.
+
+use std::borrow::Cow;
+
+use jiff::tz::TimeZone;
+
+use super::cel::Expression;
+use super::error::{CompileError, Errors, Rejection};
+use super::fields::Fields;
+use super::transform::Step;
+use super::typed::{Current, Rule};
+use super::value::{Mapped, MappedEvent, Trigger, Value};
+use super::{compile, fingerprint, instant, schema};
+use crate::api::CdpSinkSpec;
+use crate::api::mapping_version::{Entity, MappingVersionSpec, OnError, OnNull, TraitType};
+use crate::record::{Field, Record};
+use crate::source::ObjectDescription;
+
+/// One object's mapping, compiled for one sink. It is `Send` and `Sync`, and holds no record.
+#[derive(Debug)]
+pub struct Plan {
+    pub(super) entity: Entity,
+    pub(super) fields: Fields,
+    pub(super) user: Option<Identity>,
+    pub(super) group: Option<Identity>,
+    pub(super) external: Vec<Identity>,
+    pub(super) traits: Vec<Trait>,
+    pub(super) purposes: Vec<Purpose>,
+    pub(super) events: Vec<Event>,
+}
+
+/// Where a value comes from and what is done to it.
+#[derive(Debug)]
+pub(super) struct Chain {
+    pub source: Source,
+    pub steps: Vec<Step>,
+    pub kind: TraitType,
+}
+
+#[derive(Debug)]
+pub(super) enum Source {
+    Field(usize),
+    Cel(Expression),
+}
+
+#[derive(Debug)]
+pub(super) struct Identity {
+    pub kind: String,
+    pub path: String,
+    pub chain: Chain,
+    /// Whether a record without it is nobody's, and rejected.
+    pub required: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Trait {
+    pub name: String,
+    pub chain: Chain,
+    pub on_null: OnNull,
+    pub on_error: OnError,
+}
+
+#[derive(Debug)]
+pub(super) struct Purpose {
+    pub name: String,
+    pub granted: Expression,
+}
+
+#[derive(Debug)]
+pub(super) struct Event {
+    pub name: String,
+    pub at: Option<usize>,
+    /// The field whose change triggers it; none where the record's creation does.
+    pub watched: Option<usize>,
+    pub properties: Vec<(String, Chain)>,
+}
+
+impl Plan {
+    /// Compiles the mapping of `object` for `sink`.
+    ///
+    /// Traits and properties that the sink may not hold, and identities that it doesn't take, are no part of the plan:
+    /// their fields are not even selected.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the mapping, with or without this sink, each with its path.
+    pub fn compile(spec: &MappingVersionSpec, object: &str, sink: &CdpSinkSpec) -> Result<Plan, Vec<CompileError>> {
+        compile::plan(spec, object, sink)
+    }
+
+    /// Everything that is wrong with a mapping as it stands, whatever sink and source it is used with.
+    pub fn check_spec(spec: &MappingVersionSpec) -> Vec<CompileError> {
+        let mut errors = Errors::default();
+        compile::check(spec, &mut errors);
+        errors.into_vec()
+    }
+
+    /// The CRM fields to select, in the order in which [`Record::fields`] must hold them.
+    pub fn fields(&self) -> &[String] {
+        &self.fields.names
+    }
+
+    /// Holds the plan against the object as the CRM describes it to the integration user.
+    ///
+    /// # Errors
+    ///
+    /// Each use of a field that the object lacks (or that the user may not see), with the names that come near.
+    pub fn check_schema(&self, description: &ObjectDescription) -> Result<(), Vec<CompileError>> {
+        schema::check(&self.fields.names, &self.fields.uses, description)
+    }
+
+    /// Maps a record.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that rejects the record. Its consent may still say that it must be suppressed:
+    /// [`Plan::map_suppression`] tells.
+    pub fn map<'m>(&'m self, record: &'m Record<'m>) -> Result<Mapped<'m>, Rejection> {
+        let mut mapped = self.identified(record, External::Required)?;
+        mapped.consent = self
+            .purposes
+            .iter()
+            .map(|purpose| (&*purpose.name, purpose.granted.holds(record.fields)))
+            .collect();
+        mapped.traits.reserve_exact(self.traits.len());
+        for rule in &self.traits {
+            if let Some(value) = rule.value(record.fields)? {
+                mapped.traits.push((&rule.name, value));
+            }
+        }
+        for event in &self.events {
+            mapped.events.push(event.of(record)?);
+        }
+        Ok(mapped)
+    }
+
+    /// Maps what a suppression needs of a record: its identities and its consent, without traits and events.
+    ///
+    /// A trait that rejects the record must not keep an opt-out from the CDP. Where [`Plan::map`] fails, the gate decides
+    /// by this one's consent, and a suppression is delivered beside the dead letter.
+    ///
+    /// # Errors
+    ///
+    /// Only where the record has no user id (a deal no subject, an account no group id). Other identities that can't be
+    /// mapped are left out.
+    pub fn map_suppression<'m>(&'m self, record: &'m Record<'m>) -> Result<Mapped<'m>, Rejection> {
+        let mut mapped = self.identified(record, External::WherePossible)?;
+        mapped.consent = self
+            .purposes
+            .iter()
+            .map(|purpose| (&*purpose.name, purpose.granted.holds(record.fields)))
+            .collect();
+        Ok(mapped)
+    }
+
+    /// Maps a record that was deleted in the CRM: its identities, and every purpose denied.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plan::map_suppression`].
+    pub fn map_deleted<'m>(&'m self, record: &'m Record<'m>) -> Result<Mapped<'m>, Rejection> {
+        let mut mapped = self.identified(record, External::WherePossible)?;
+        mapped.consent = self.purposes.iter().map(|purpose| (&*purpose.name, false)).collect();
+        Ok(mapped)
+    }
+
+    fn identified<'m>(&'m self, record: &'m Record<'m>, external: External) -> Result<Mapped<'m>, Rejection> {
+        let fields = record.fields;
+        let one = |identity: &'m Option<Identity>| match identity {
+            None => Ok(None),
+            Some(identity) if identity.required || external == External::Required => identity.id(fields),
+            Some(identity) => Ok(identity.id(fields).unwrap_or_default()),
+        };
+        let mut external_ids = Vec::with_capacity(self.external.len());
+        for identity in &self.external {
+            match identity.id(fields) {
+                Ok(Some(id)) => external_ids.push((&*identity.kind, id)),
+                Ok(None) => {}
+                Err(rejection) if external == External::Required => return Err(rejection),
+                Err(_) => {}
+            }
+        }
+        Ok(Mapped {
+            entity: self.entity,
+            user_id: one(&self.user)?,
+            group_id: one(&self.group)?,
+            external_ids,
+            traits: Vec::new(),
+            consent: Vec::new(),
+            events: Vec::new(),
+        })
+    }
+}
+
+/// Whether an identity that can't be mapped rejects the record.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum External {
+    Required,
+    WherePossible,
+}
+
+impl Chain {
+    fn value<'m>(&'m self, fields: &'m [Field<'m>]) -> Result<Value<'m>, Rule<'m>> {
+        let mut value = match &self.source {
+            Source::Field(field) => match fields.get(*field) {
+                Some(field) => Current::of(field),
+                None => return Err(Cow::Borrowed("was not read from the CRM")),
+            },
+            Source::Cel(expression) => expression.value(fields, self.kind, !self.steps.is_empty())?,
+        };
+        for step in &self.steps {
+            value = step.apply(value, fields)?;
+        }
+        value.fit(self.kind)
+    }
+}
+
+impl Identity {
+    /// The id, or none where it is null or empty.
+    fn id<'m>(&'m self, fields: &'m [Field<'m>]) -> Result<Option<Cow<'m, str>>, Rejection> {
+        let reject = |rule: Rule| Rejection {
+            path: self.path.clone(),
+            rule: rule.into_owned(),
+        };
+        match self.chain.value(fields).map_err(reject)? {
+            Value::String(id) if !id.is_empty() => Ok(Some(id)),
+            _ if self.required => Err(reject(Cow::Borrowed(
+                "is null or empty, and without it the sink can't tell whose record this is",
+            ))),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Trait {
+    /// The trait's value; none where it is left out.
+    fn value<'m>(&'m self, fields: &'m [Field<'m>]) -> Result<Option<Value<'m>>, Rejection> {
+        let reject = |rule: Rule| Rejection {
+            path: format!("traits[{}]", self.name),
+            rule: rule.into_owned(),
+        };
+        let null_rule = match self.chain.value(fields) {
+            Ok(Value::Null) => Cow::Borrowed("is null"),
+            Ok(value) => return Ok(Some(value)),
+            Err(rule) => match self.on_error {
+                OnError::Reject => return Err(reject(rule)),
+                OnError::Keep => return Ok(None),
+                OnError::Null => rule,
+            },
+        };
+        match self.on_null {
+            OnNull::Keep => Ok(None),
+            OnNull::Unset => Ok(Some(Value::Null)),
+            OnNull::Reject => Err(reject(null_rule)),
+        }
+    }
+}
+
+impl Event {
+    fn of<'m>(&'m self, record: &'m Record<'m>) -> Result<MappedEvent<'m>, Rejection> {
+        let reject = |place: &str, rule: Rule| Rejection {
+            path: format!("events[{}].{place}", self.name),
+            rule: rule.into_owned(),
+        };
+        let at = match self.at.map(|field| record.fields.get(field)) {
+            None | Some(Some(Field::Null)) => record.stamp,
+            Some(Some(Field::Text(text))) => instant::instant_in(text, &TimeZone::UTC)
+                .ok_or_else(|| reject("at", Cow::Borrowed(instant::NOT_A_LOCAL_TIME)))?,
+            Some(_) => return Err(reject("at", Cow::Borrowed(instant::NOT_A_LOCAL_TIME))),
+        };
+        let mut properties = Vec::with_capacity(self.properties.len());
+        for (name, chain) in &self.properties {
+            match chain.value(record.fields) {
+                Ok(Value::Null) => {}
+                Ok(value) => properties.push((name.as_str(), value)),
+                Err(rule) => return Err(reject(&format!("properties[{name}]"), rule)),
+            }
+        }
+        Ok(MappedEvent {
+            name: &self.name,
+            at,
+            properties,
+            trigger: match self.watched {
+                None => Trigger::Created,
+                Some(field) => Trigger::Changed {
+                    watched: fingerprint::watched(record.fields.get(field)),
+                },
+            },
+        })
+    }
+}

@@ -1,0 +1,76 @@
+//! What a record becomes: typed values, borrowed from the record and the plan wherever nothing changed them.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use rust_decimal::Decimal;
+
+use crate::api::mapping_version::Entity;
+
+/// A typed value of a trait or a property.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// The CDP is to forget the trait.
+    Null,
+    /// Text.
+    String(Cow<'a, str>),
+    /// A whole number.
+    Integer(i64),
+    /// An exact decimal number, without zeros at the end of its fraction.
+    Decimal(Decimal),
+    /// True or false.
+    Boolean(bool),
+    /// An instant.
+    Timestamp(Timestamp),
+    /// A day of the calendar.
+    Date(Date),
+}
+
+/// A record as the canonical entity, with what one sink may hold of it.
+///
+/// It prints customer data with `{:?}`: for tests, never for a log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mapped<'m> {
+    /// The canonical entity.
+    pub entity: Entity,
+    /// The identity that the sink takes as user id: a person's own, a deal's subject's. An account has one only where its
+    /// mapping names a subject.
+    pub user_id: Option<Cow<'m, str>>,
+    /// The identity that the sink takes as group id: a person's group, an account's own.
+    pub group_id: Option<Cow<'m, str>>,
+    /// The identities, by kind, that the sink takes beside the user id. Null and empty ones are left out: an empty id would
+    /// make one person of many.
+    pub external_ids: Vec<(&'m str, Cow<'m, str>)>,
+    /// The traits by name, in the mapping's order, without those that the sink may not hold.
+    pub traits: Vec<(&'m str, Value<'m>)>,
+    /// The purposes, and whether each is granted.
+    pub consent: Vec<(&'m str, bool)>,
+    /// The events that the record may give rise to, in the mapping's order.
+    pub events: Vec<MappedEvent<'m>>,
+}
+
+/// An event that happens if its trigger fires.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MappedEvent<'m> {
+    /// The event's name.
+    pub name: &'m str,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Its properties by name, without nulls and without those that the sink may not hold.
+    pub properties: Vec<(&'m str, Value<'m>)>,
+    /// When it fires.
+    pub trigger: Trigger,
+}
+
+/// When an event fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// The record is delivered for the first time.
+    Created,
+    /// The watched field's value differs from the one at the record's last delivery, or there was none.
+    Changed {
+        /// A hash of the watched field's value, the same on every machine.
+        watched: u64,
+    },
+}
