@@ -7,6 +7,7 @@ pub mod api;
 pub mod cli;
 pub mod consent;
 pub mod controller;
+pub mod http;
 pub mod mapping;
 pub mod record;
 pub mod secrets;

@@ -1,11 +1,79 @@
 //! CRMs: a folder each, all behind [`Source`].
 //!
 //! A run describes the object, then extracts: pages of raw bytes come in keyset order `(stamp, id)`, and each is decoded in
-//! place into [`Record`]s that borrow from it.
+//! place into [`Record`](crate::record::Record)s that borrow from it.
+
+pub mod salesforce;
 
 use jiff::Timestamp;
+pub use salesforce::{Extract, Page};
 
+use crate::api::CrmSourceSpec;
 use crate::api::common::Outcome;
+use crate::secrets::Secrets;
+
+/// A CRM, logged in.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A Salesforce org.
+    Salesforce(salesforce::Salesforce),
+}
+
+impl Source {
+    /// Validates the configuration, reads the credentials, and logs in.
+    ///
+    /// # Errors
+    /// `ConfigurationInvalid` where the resource or a Secret is wrong, `AuthenticationFailed` where the CRM refuses the login,
+    /// `SourceUnavailable` where it can't be reached.
+    pub async fn connect(spec: &CrmSourceSpec, secrets: &Secrets) -> Result<Source, SourceError> {
+        salesforce::Salesforce::connect(spec, secrets)
+            .await
+            .map(Source::Salesforce)
+    }
+
+    /// The object and its fields, as far as the integration user may see them.
+    ///
+    /// # Errors
+    /// `SchemaDrifted` where the CRM has no such object.
+    pub async fn describe(&self, object: &str) -> Result<ObjectDescription, SourceError> {
+        match self {
+            Source::Salesforce(salesforce) => salesforce.describe(object).await,
+        }
+    }
+
+    /// How much of the request quota is used: as the last answer told, else asked for. `None` where the CRM doesn't tell.
+    ///
+    /// # Errors
+    /// As any request's.
+    pub async fn quota(&self) -> Result<Option<Quota>, SourceError> {
+        match self {
+            Source::Salesforce(salesforce) => salesforce.quota().await,
+        }
+    }
+
+    /// How many records the object has; with `modified_after`, only those with a later stamp; with `deleted`, the deleted
+    /// ones as well.
+    ///
+    /// # Errors
+    /// As any request's.
+    pub async fn count(
+        &self,
+        object: &str,
+        modified_after: Option<Timestamp>,
+        deleted: bool,
+    ) -> Result<i64, SourceError> {
+        match self {
+            Source::Salesforce(salesforce) => salesforce.count(object, modified_after, deleted).await,
+        }
+    }
+
+    /// Begins to read the selected records. Nothing is asked for before the first page is.
+    pub fn extract(&self, selection: Selection) -> Extract {
+        match self {
+            Source::Salesforce(salesforce) => salesforce.extract(selection),
+        }
+    }
+}
 
 /// What a run reads from one object.
 #[derive(Clone, Debug)]
@@ -53,7 +121,7 @@ pub struct Quota {
 }
 
 /// Why a source could not go on.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SourceError {
     /// How a run that meets this ends.
@@ -62,4 +130,14 @@ pub struct SourceError {
     pub message: String,
     /// Where the quota is used up: when the next try is worth it.
     pub parked_until: Option<Timestamp>,
+}
+
+impl SourceError {
+    fn new(outcome: Outcome, message: String) -> SourceError {
+        SourceError {
+            outcome,
+            message,
+            parked_until: None,
+        }
+    }
 }

@@ -1,0 +1,345 @@
+//! Requests to an org: the session, the pace, the quota, and patience.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::header::HeaderMap;
+use secrecy::ExposeSecret;
+
+use super::auth::{self, Session};
+use super::config::Config;
+use super::error::{Refusal, classify};
+use super::soql::URI_LIMIT;
+use crate::api::common::Outcome;
+use crate::http::{self, Pace, Patience};
+use crate::source::{Quota, SourceError};
+
+/// Change events that our own writes cause would carry this name:
+/// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/headers_calloptions.htm>
+const CALL_OPTIONS: &str = "client=ferrygate";
+/// A page has 2,000 records at most, and fewer where they are wide. More than this is no page.
+const LARGEST_BODY: usize = 256 << 20;
+/// How often one request logs in anew before the credentials are held to be refused.
+const LOGINS: u32 = 2;
+/// The quota counts the requests of the last 24 hours, so that some of it returns with each hour:
+/// <https://developer.salesforce.com/docs/atlas.en-us.salesforce_app_limits_cheatsheet.meta/salesforce_app_limits_cheatsheet/salesforce_app_limits_platform_api.htm>
+const PARKED: Duration = Duration::from_secs(3600);
+
+pub(super) const PATIENCE: Patience = Patience {
+    first: Duration::from_millis(500),
+    longest: Duration::from_secs(30),
+    repetitions: 9,
+    total: Duration::from_secs(180),
+};
+
+/// A connection to one org.
+pub(super) struct Client {
+    http: reqwest::Client,
+    pub config: Config,
+    patience: Patience,
+    pace: Pace,
+    /// Held while logging in, so that many requests whose session ended together log in once.
+    session: tokio::sync::Mutex<Arc<Session>>,
+    quota: Mutex<Option<Quota>>,
+}
+
+/// An answer's body, and when the org began to work on it.
+pub(super) struct Answer {
+    pub body: String,
+    /// The org's clock at, or a little before, the arrival of the request; ours where the org doesn't tell.
+    pub asked_at: Timestamp,
+}
+
+/// Why a request came to nothing, after all patience.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The query's cursor is gone. A cursor may also be bound to the session that opened it.
+    LocatorLost,
+    Source(SourceError),
+}
+
+impl From<Failure> for SourceError {
+    fn from(failure: Failure) -> SourceError {
+        match failure {
+            Failure::Source(error) => error,
+            Failure::LocatorLost => SourceError::new(
+                Outcome::SourceUnavailable,
+                "the org has lost the query's cursor; the next run goes on from the checkpoint".into(),
+            ),
+        }
+    }
+}
+
+impl Client {
+    /// Logs in.
+    pub async fn connect(config: Config, patience: Patience) -> Result<Client, SourceError> {
+        let http = http::client(config.allow_plaintext).map_err(|error| {
+            let message = format!(
+                "no HTTPS client can be made ({}); give the container CA certificates, or name them by SSL_CERT_FILE",
+                http::describe(error)
+            );
+            SourceError::new(Outcome::ConfigurationInvalid, message)
+        })?;
+        let session = login(&http, &config, patience).await?;
+        Ok(Client {
+            patience,
+            pace: Pace::new(config.requests_per_second),
+            session: tokio::sync::Mutex::new(Arc::new(session)),
+            quota: Mutex::default(),
+            http,
+            config,
+        })
+    }
+
+    /// What the last answer told of the quota.
+    pub fn last_quota(&self) -> Option<Quota> {
+        *self.quota.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gets `target`, a path with its query, and has `read` read the answer. What `read` refuses is asked for again, as after
+    /// any passing error. `subject` says what is asked for, for a person.
+    pub async fn get<T>(
+        &self,
+        target: &str,
+        subject: &str,
+        read: impl Fn(Answer) -> Result<T, serde_json::Error>,
+    ) -> Result<T, Failure> {
+        let (mut tries, mut logins) = (self.patience.begin(), 0);
+        loop {
+            let session = self.session.lock().await.clone();
+            self.pace.turn().await;
+            let refusal = match self.attempt(&session, target, subject).await {
+                Ok(answer) => match read(answer) {
+                    Ok(value) => return Ok(value),
+                    Err(error) => Refusal::passing(
+                        &format!("the answer is cut short or no JSON of a page ({})", position(&error)),
+                        None,
+                    ),
+                },
+                Err(refusal) => refusal,
+            };
+            match refusal {
+                Refusal::Session if logins < LOGINS => {
+                    logins += 1;
+                    tracing::info!(subject, "the session has ended; logging in again");
+                    self.renew(&session).await.map_err(Failure::Source)?;
+                }
+                Refusal::Session if target.contains("/query") && !target.contains("?q=") => {
+                    return Err(Failure::LocatorLost);
+                }
+                Refusal::Passing { what, wait } => {
+                    let Some(delay) = tries.next_delay(wait) else {
+                        return Err(Failure::Source(exhausted(subject, &what, tries.count(), wait)));
+                    };
+                    tracing::warn!(
+                        subject,
+                        delay_ms = delay.as_millis() as u64,
+                        "passing error, trying again: {what}"
+                    );
+                    tokio::time::sleep(delay).await;
+                }
+                refusal => return Err(self.fail(refusal, subject)),
+            }
+        }
+    }
+
+    fn fail(&self, refusal: Refusal, subject: &str) -> Failure {
+        match refusal {
+            Refusal::Locator => Failure::LocatorLost,
+            Refusal::Final(error) => Failure::Source(error),
+            refusal => Failure::Source(last(refusal, subject, self.last_quota())),
+        }
+    }
+
+    async fn attempt(&self, session: &Session, target: &str, subject: &str) -> Result<Answer, Refusal> {
+        let fatal = |outcome, message| Refusal::Final(SourceError::new(outcome, message));
+        if target.len() > URI_LIMIT {
+            let message = format!(
+                "{subject}: the query is {} bytes long and a URI may have {URI_LIMIT}; map fewer fields of this object",
+                target.len()
+            );
+            return Err(fatal(Outcome::ConfigurationInvalid, message));
+        }
+        let url = session
+            .instance
+            .join(target)
+            .ok()
+            .filter(|url| url.origin() == session.instance.origin());
+        let url = url.ok_or_else(|| {
+            fatal(
+                Outcome::SourceUnavailable,
+                format!("{subject}: the org names a next page on another host; it is not asked"),
+            )
+        })?;
+        let transport = |error| Refusal::transport(&session.instance, error);
+        let sent = Timestamp::now();
+        let mut response = self
+            .http
+            .get(url)
+            .bearer_auth(session.token.expose_secret())
+            .header("accept", "application/json")
+            .header("sforce-call-options", CALL_OPTIONS)
+            .send()
+            .await
+            .map_err(transport)?;
+        let now = Timestamp::now();
+        let (status, headers) = (response.status(), response.headers());
+        let asked_at = http::date(headers).map_or(sent, |date| {
+            date.saturating_sub(now.duration_since(sent)).unwrap_or(sent)
+        });
+        let wait = http::retry_after(headers, now);
+        self.keep_quota(headers);
+        let mut body = Vec::with_capacity(response.content_length().unwrap_or(1 << 16).min(1 << 23) as usize);
+        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+            if body.len() + chunk.len() > LARGEST_BODY {
+                return Err(fatal(
+                    Outcome::SourceUnavailable,
+                    format!("{subject}: an answer of more than 256 MiB"),
+                ));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_redirection() {
+            return Err(Refusal::redirected(&session.instance));
+        }
+        if !status.is_success() {
+            return Err(classify(status, wait, &body, subject));
+        }
+        let body = String::from_utf8(body).map_err(|_| Refusal::passing("the answer is not UTF-8", None))?;
+        Ok(Answer { body, asked_at })
+    }
+
+    /// Replaces the session that ended, unless another request already has.
+    async fn renew(&self, ended: &Arc<Session>) -> Result<(), SourceError> {
+        let mut session = self.session.lock().await;
+        if Arc::ptr_eq(&session, ended) {
+            *session = Arc::new(login(&self.http, &self.config, self.patience).await?);
+        }
+        Ok(())
+    }
+
+    fn keep_quota(&self, headers: &HeaderMap) {
+        let header = headers.get("sforce-limit-info").and_then(|value| value.to_str().ok());
+        if let Some(quota) = header.and_then(limit_info) {
+            *self.quota.lock().unwrap_or_else(PoisonError::into_inner) = Some(quota);
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Client")
+            .field("instance", &self.config.instance.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+async fn login(http: &reqwest::Client, config: &Config, patience: Patience) -> Result<Session, SourceError> {
+    let mut tries = patience.begin();
+    loop {
+        match auth::login(http, config, Timestamp::now()).await {
+            Ok(session) => return Ok(session),
+            Err(Refusal::Passing { what, wait }) => {
+                let Some(delay) = tries.next_delay(wait) else {
+                    return Err(exhausted("login", &what, tries.count(), wait));
+                };
+                tracing::warn!(
+                    delay_ms = delay.as_millis() as u64,
+                    "passing error at login, trying again: {what}"
+                );
+                tokio::time::sleep(delay).await;
+            }
+            Err(refusal) => return Err(last(refusal, "login", None)),
+        }
+    }
+}
+
+/// Where the end of patience leaves a run.
+fn exhausted(subject: &str, what: &str, tries: u32, wait: Option<Duration>) -> SourceError {
+    match wait {
+        Some(wait) => SourceError {
+            outcome: Outcome::SourceThrottled,
+            message: format!(
+                "{subject}: {what}, and asks to wait for {} s; parked until then",
+                wait.as_secs()
+            ),
+            parked_until: Timestamp::now().checked_add(wait).ok(),
+        },
+        None => SourceError::new(
+            Outcome::SourceUnavailable,
+            format!("{subject}: no good answer in {tries} tries; the last: {what}"),
+        ),
+    }
+}
+
+/// Where a refusal that is not tried again leaves a run.
+fn last(refusal: Refusal, subject: &str, quota: Option<Quota>) -> SourceError {
+    match refusal {
+        Refusal::Final(error) => error,
+        Refusal::Quota(wait) => SourceError {
+            outcome: Outcome::SourceThrottled,
+            message: format!(
+                "{subject}: the org's request quota is used up{}; it counts the last 24 hours, so that some of it returns with each \
+                 hour. See Setup, Company Information, \"API Requests, Last 24 Hours\"",
+                quota
+                    .map(|quota| format!(" ({} of {})", quota.used, quota.max))
+                    .unwrap_or_default()
+            ),
+            parked_until: Timestamp::now().checked_add(wait.unwrap_or(PARKED)).ok(),
+        },
+        Refusal::Session => SourceError::new(
+            Outcome::AuthenticationFailed,
+            format!(
+                "{subject}: the org gives out sessions and refuses them; check the session policies of the connected app and the \
+                 user's login IP ranges"
+            ),
+        ),
+        Refusal::Locator => Failure::LocatorLost.into(),
+        Refusal::Passing { what, .. } => SourceError::new(Outcome::SourceUnavailable, format!("{subject}: {what}")),
+    }
+}
+
+/// Where a JSON error stands. Its message may quote the answer.
+fn position(error: &serde_json::Error) -> String {
+    format!("line {}, column {}", error.line(), error.column())
+}
+
+/// `api-usage=18/15000`, perhaps with `per-app-api-usage=17/250(appName=sample)` beside it:
+/// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/headers_api_usage.htm>
+fn limit_info(header: &str) -> Option<Quota> {
+    let usage = header
+        .split([';', ','])
+        .find_map(|part| part.trim().strip_prefix("api-usage="))?;
+    let (used, max) = usage.split_once('/')?;
+    Some(Quota {
+        used: used.trim().parse().ok()?,
+        max: max.trim().parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quota_is_read_from_the_limit_header() {
+        let cases = [
+            ("api-usage=18/15000", Some((18, 15_000))),
+            (
+                "api-usage=25/5000; per-app-api-usage=17/250(appName=sample)",
+                Some((25, 5_000)),
+            ),
+            (
+                "per-app-api-usage=17/250(appName=sample),api-usage=25/5000",
+                Some((25, 5_000)),
+            ),
+            ("api-usage=18", None),
+            ("", None),
+        ];
+        let read = cases.map(|(header, _)| limit_info(header).map(|quota| (quota.used, quota.max)));
+        assert_eq!(read, cases.map(|(_, expected)| expected));
+    }
+}

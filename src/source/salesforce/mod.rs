@@ -1,0 +1,187 @@
+//! Salesforce, by its [REST API](https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/intro_rest.htm).
+//!
+//! In the order in which data passes: [`config`] says where the org is, [`auth`] logs in, [`client`] makes requests and
+//! [`error`] tells what a refusal means, [`soql`] writes the queries, [`extract`] pages through them, and [`page`] decodes.
+
+mod auth;
+mod client;
+mod config;
+mod error;
+mod extract;
+mod page;
+mod soql;
+mod stamp;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use client::{Client, PATIENCE};
+use config::Config;
+pub use extract::Extract;
+use extract::Org;
+use jiff::Timestamp;
+pub use page::Page;
+use serde::Deserialize;
+
+use crate::api::CrmSourceSpec;
+use crate::api::common::Outcome;
+use crate::http::Patience;
+use crate::secrets::Secrets;
+use crate::source::{FieldDescription, ObjectDescription, Quota, Selection, SourceError};
+
+/// A Salesforce org, logged in. Clones share the session.
+#[derive(Clone, Debug)]
+pub struct Salesforce {
+    org: Arc<Org>,
+}
+
+impl Salesforce {
+    /// Validates the configuration, reads the credentials, and logs in.
+    ///
+    /// # Errors
+    /// `ConfigurationInvalid`, `AuthenticationFailed` or `SourceUnavailable`.
+    pub async fn connect(spec: &CrmSourceSpec, secrets: &Secrets) -> Result<Salesforce, SourceError> {
+        Self::connect_with(spec, secrets, PATIENCE).await
+    }
+
+    async fn connect_with(
+        spec: &CrmSourceSpec,
+        secrets: &Secrets,
+        patience: Patience,
+    ) -> Result<Salesforce, SourceError> {
+        let client = Client::connect(Config::new(spec, secrets)?, patience).await?;
+        Ok(Salesforce {
+            org: Arc::new(Org::new(client)),
+        })
+    }
+
+    /// The object and its fields, as far as the integration user may see them.
+    ///
+    /// # Errors
+    /// `SchemaDrifted` where the org has no such object.
+    pub async fn describe(&self, object: &str) -> Result<ObjectDescription, SourceError> {
+        describe(&self.org, object).await
+    }
+
+    /// What the last answer told of the daily API requests; asked for where none did yet. `None` where the user may not know.
+    ///
+    /// # Errors
+    /// As any request's.
+    pub async fn quota(&self) -> Result<Option<Quota>, SourceError> {
+        let client = &self.org.client;
+        if let Some(quota) = client.last_quota() {
+            return Ok(Some(quota));
+        }
+        let target = format!("{}/limits", client.config.data_path);
+        let limits: Result<Limits, SourceError> = client
+            .get(&target, "limits", |answer| serde_json::from_str(&answer.body))
+            .await
+            .map_err(SourceError::from);
+        match limits {
+            Ok(limits) => Ok(client.last_quota().or(limits.daily_api_requests.map(|limit| Quota {
+                used: limit.max - limit.remaining,
+                max: limit.max,
+            }))),
+            Err(error) if matches!(error.outcome, Outcome::SchemaDrifted | Outcome::ConfigurationInvalid) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How many records the object has.
+    ///
+    /// # Errors
+    /// As any request's.
+    pub async fn count(
+        &self,
+        object: &str,
+        modified_after: Option<Timestamp>,
+        deleted: bool,
+    ) -> Result<i64, SourceError> {
+        check_object(object)?;
+        let modified_after = match modified_after {
+            Some(instant) => Some((self.org.cursor(object).await?.stamp, instant)),
+            None => None,
+        };
+        let client = &self.org.client;
+        let target = soql::target(&client.config.data_path, deleted, &soql::count(object, modified_after));
+        let counted: Counted = client
+            .get(&target, object, |answer| serde_json::from_str(&answer.body))
+            .await?;
+        Ok(counted.total_size)
+    }
+
+    /// Begins to read the selected records.
+    pub fn extract(&self, selection: Selection) -> Extract {
+        Extract::new(self.org.clone(), selection)
+    }
+}
+
+/// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/resources_sobject_describe.htm>
+#[derive(Deserialize)]
+struct Described {
+    name: String,
+    fields: Vec<DescribedField>,
+}
+
+#[derive(Deserialize)]
+struct DescribedField {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    length: u32,
+    #[serde(default)]
+    filterable: bool,
+}
+
+/// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/resources_limits.htm>
+#[derive(Deserialize)]
+struct Limits {
+    #[serde(rename = "DailyApiRequests")]
+    daily_api_requests: Option<Limit>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Limit {
+    max: i64,
+    remaining: i64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Counted {
+    total_size: i64,
+}
+
+async fn describe(org: &Org, object: &str) -> Result<ObjectDescription, SourceError> {
+    check_object(object)?;
+    let target = format!("{}/sobjects/{object}/describe", org.client.config.data_path);
+    let described: Described = org
+        .client
+        .get(&target, object, |answer| serde_json::from_str(&answer.body))
+        .await?;
+    let field = |field: DescribedField| FieldDescription {
+        name: field.name,
+        kind: field.kind,
+        length: field.length,
+        filterable: field.filterable,
+    };
+    let description = ObjectDescription {
+        object: described.name,
+        fields: described.fields.into_iter().map(field).collect(),
+    };
+    org.learn(&description);
+    Ok(description)
+}
+
+fn check_object(object: &str) -> Result<(), SourceError> {
+    if soql::is_name(object) {
+        return Ok(());
+    }
+    Err(SourceError::new(
+        Outcome::ConfigurationInvalid,
+        format!("{object:?} is not the API name of an object: letters, digits and underscores"),
+    ))
+}

@@ -1,0 +1,347 @@
+//! A page of a query's result: one pass over its JSON finds where each value stands, after which decoding only points there.
+//!
+//! Shape of a page: <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/dome_query.htm>
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::stamp;
+use crate::api::sync_pipeline::Watermark;
+use crate::record::{Field, Record};
+use crate::source::SourceError;
+
+/// Which columns a query asks for, and which of them are the selection's fields.
+#[derive(Debug)]
+pub(super) struct Layout {
+    /// The API names that the query selects, none twice.
+    pub columns: Vec<String>,
+    /// The column of each field of the selection.
+    pub fields: Vec<usize>,
+    /// The column of the record's id.
+    pub id: usize,
+    /// The column of the modification stamp.
+    pub stamp: usize,
+    /// The column that tells whether the record was deleted.
+    pub deleted: Option<usize>,
+}
+
+impl Layout {
+    /// The fields, then what the connector itself needs. SOQL's names have no case, and selecting one twice is an error.
+    pub fn new(fields: &[String], stamp: &str, deleted: Option<&str>) -> Self {
+        let mut columns: Vec<String> = Vec::with_capacity(fields.len() + 3);
+        let mut column = |name: &str| {
+            columns
+                .iter()
+                .position(|column| column.eq_ignore_ascii_case(name))
+                .unwrap_or_else(|| {
+                    columns.push(name.to_owned());
+                    columns.len() - 1
+                })
+        };
+        let fields = fields.iter().map(|field| column(field)).collect();
+        let (id, stamp, deleted) = (column("Id"), column(stamp), deleted.map(&mut column));
+        Layout {
+            columns,
+            fields,
+            id,
+            stamp,
+            deleted,
+        }
+    }
+
+    /// The column called `name`. Records repeat the order of the query, so that it is most often the `expected` one.
+    fn column(&self, name: &str, expected: usize) -> Option<usize> {
+        match self.columns.get(expected) {
+            Some(column) if column == name => Some(expected),
+            _ if name == "attributes" => None,
+            _ => self.columns.iter().position(|column| column.eq_ignore_ascii_case(name)),
+        }
+    }
+}
+
+/// Where a value stands in the body, quotes included. Nothing stands at 0..0: null.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// One page of records in keyset order. It owns the answer's body; records borrow from it.
+#[derive(Debug)]
+pub struct Page {
+    layout: Arc<Layout>,
+    body: String,
+    /// Where the values stand: a row of columns for each record.
+    spans: Vec<Span>,
+    stamps: Vec<Timestamp>,
+    /// The path of the next page.
+    pub(super) next: Option<String>,
+    position: Option<Watermark>,
+}
+
+impl Page {
+    /// Reads the structure of a page.
+    ///
+    /// # Errors
+    /// Where the body is not the whole JSON of a page, or a record lacks its id or its stamp.
+    pub(super) fn parse(body: String, layout: &Arc<Layout>) -> Result<Page, serde_json::Error> {
+        if u32::try_from(body.len()).is_err() {
+            return Err(Error::custom("more than 4 GiB"));
+        }
+        let mut index = Index {
+            layout,
+            base: body.as_ptr() as usize,
+            spans: Vec::new(),
+            stamps: Vec::new(),
+        };
+        let mut deserializer = serde_json::Deserializer::from_str(&body);
+        let next = Envelope(&mut index).deserialize(&mut deserializer)?;
+        deserializer.end()?;
+        let Index { spans, stamps, .. } = index;
+        Ok(Page {
+            layout: layout.clone(),
+            body,
+            spans,
+            stamps,
+            next,
+            position: None,
+        })
+    }
+
+    /// How many records the page has.
+    pub fn len(&self) -> usize {
+        self.stamps.len()
+    }
+
+    /// Whether the page has no record.
+    pub fn is_empty(&self) -> bool {
+        self.stamps.is_empty()
+    }
+
+    /// The place up to which the extraction is complete with this page: the last record, in keyset order, that was not modified
+    /// since the query began. A record that is modified while the query is paged through keeps its place and shows its new
+    /// stamp; a watermark that followed that stamp would pass over records that are still to come.
+    pub fn position(&self) -> Option<&Watermark> {
+        self.position.as_ref()
+    }
+
+    /// Settles [`Page::position`]: what stood before this page, and up to when stamps tell the keyset's order.
+    pub(super) fn settle(&mut self, before: Option<&Watermark>, as_of: Timestamp) {
+        let last = self.stamps.iter().rposition(|stamp| *stamp <= as_of);
+        let last = last.map(|row| Watermark {
+            stamp: self.stamps[row],
+            id: text(self.raw(row, self.layout.id)).into_owned(),
+        });
+        self.position = last.or_else(|| before.cloned());
+    }
+
+    /// Visits the records in order. Each borrows from the page.
+    pub fn decode(&self, mut visit: impl FnMut(&Record<'_>)) -> Result<(), SourceError> {
+        let layout = &*self.layout;
+        let mut fields = Vec::with_capacity(layout.fields.len());
+        for (row, stamp) in self.stamps.iter().enumerate() {
+            fields.clear();
+            fields.extend(layout.fields.iter().map(|column| field(self.raw(row, *column))));
+            visit(&Record {
+                id: text(self.raw(row, layout.id)),
+                stamp: *stamp,
+                deleted: layout.deleted.is_some_and(|column| self.raw(row, column) == "true"),
+                fields: &fields,
+            });
+        }
+        Ok(())
+    }
+
+    fn raw(&self, row: usize, column: usize) -> &str {
+        let span = self.spans[row * self.layout.columns.len() + column];
+        &self.body[span.start as usize..span.end as usize]
+    }
+}
+
+/// A value by its JSON. A compound field (an address, a location) is an object, and is passed on as its JSON.
+fn field(raw: &str) -> Field<'_> {
+    match raw.as_bytes().first() {
+        None | Some(b'n') => Field::Null,
+        Some(b't') => Field::Boolean(true),
+        Some(b'f') => Field::Boolean(false),
+        Some(b'-' | b'0'..=b'9') => Field::Number(raw),
+        _ => Field::Text(text(raw)),
+    }
+}
+
+/// A string by its JSON: borrowed unless it has escapes.
+fn text(raw: &str) -> Cow<'_, str> {
+    match raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) {
+        Some(inner) if !inner.as_bytes().contains(&b'\\') => Cow::Borrowed(inner),
+        Some(inner) => match serde_json::from_str(raw) {
+            Ok(text) => Cow::Owned(text),
+            // A lone surrogate, which no text can hold: the escapes stay as they were sent.
+            Err(_) => Cow::Borrowed(inner),
+        },
+        None => Cow::Borrowed(raw),
+    }
+}
+
+/// What one pass over the JSON finds.
+struct Index<'l> {
+    layout: &'l Layout,
+    /// The address of the body's first byte.
+    base: usize,
+    spans: Vec<Span>,
+    stamps: Vec<Timestamp>,
+}
+
+impl Index<'_> {
+    fn span(&self, raw: &str) -> Span {
+        // The body is shorter than 4 GiB.
+        let start = (raw.as_ptr() as usize - self.base) as u32;
+        Span {
+            start,
+            end: start + raw.len() as u32,
+        }
+    }
+}
+
+/// `{"totalSize": …, "done": …, "nextRecordsUrl": …, "records": […]}`, in any order.
+struct Envelope<'i, 'l>(&'i mut Index<'l>);
+
+impl<'de> DeserializeSeed<'de> for Envelope<'_, '_> {
+    type Value = Option<String>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Envelope<'_, '_> {
+    type Value = Option<String>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a page of records")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut done, mut next, mut records) = (None, None, false);
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            match &*key {
+                "done" => done = Some(map.next_value::<bool>()?),
+                "nextRecordsUrl" => next = map.next_value::<Option<String>>()?,
+                "records" => {
+                    map.next_value_seed(Records(self.0))?;
+                    records = true;
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        match (records, done, next) {
+            (false, ..) => Err(Error::missing_field("records")),
+            (_, None, _) => Err(Error::missing_field("done")),
+            (_, Some(true), _) => Ok(None),
+            (_, Some(false), None) => Err(Error::missing_field("nextRecordsUrl")),
+            (_, Some(false), next) => Ok(next),
+        }
+    }
+}
+
+struct Records<'i, 'l>(&'i mut Index<'l>);
+
+impl<'de> DeserializeSeed<'de> for Records<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Records<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<(), A::Error> {
+        while records.next_element_seed(Row(self.0))?.is_some() {}
+        Ok(())
+    }
+}
+
+struct Row<'i, 'l>(&'i mut Index<'l>);
+
+impl<'de> DeserializeSeed<'de> for Row<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Row<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a record")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let index = self.0;
+        let layout = index.layout;
+        let row = index.spans.len();
+        index.spans.resize(row + layout.columns.len(), Span::default());
+        let (mut id, mut stamp, mut expected) = ("", None, 0);
+        while let Some(column) = map.next_key_seed(Key { layout, expected })? {
+            let Some(column) = column else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let raw = map.next_value::<&'de RawValue>()?.get();
+            index.spans[row + column] = index.span(raw);
+            if column == layout.id {
+                id = raw;
+            }
+            if column == layout.stamp {
+                stamp = stamp::parse(&text(raw));
+            }
+            expected = column + 1;
+        }
+        if id.len() <= 2 || !id.starts_with('"') {
+            return Err(Error::custom("a record without an Id"));
+        }
+        let stamp = stamp.ok_or_else(|| Error::custom("a record without a modification stamp"))?;
+        index.stamps.push(stamp);
+        Ok(())
+    }
+}
+
+/// The key of a record's member: its column, or none where the query didn't ask for it.
+struct Key<'l> {
+    layout: &'l Layout,
+    expected: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = Option<usize>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = Option<usize>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a field's name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.layout.column(name, self.expected))
+    }
+}
