@@ -374,7 +374,13 @@ fn reject(
              ON CONFLICT (id) DO UPDATE SET stamp = excluded.stamp, epoch = excluded.epoch, flags = excluded.flags,
                  fingerprint = COALESCE(excluded.fingerprint, fingerprint)",
         )?
-        .execute(params![id, stamp, epoch, DEAD_LETTER | flag(row.deleted, DELETED), row.fingerprint])?;
+        .execute(params![
+            id,
+            stamp,
+            epoch,
+            DEAD_LETTER | flag(row.deleted, DELETED),
+            row.fingerprint
+        ])?;
     let Some(letter) = &row.letter else { return Ok(0) };
     let now = now.as_microsecond();
     let attempt = i64::from(!row.counted);

@@ -21,7 +21,6 @@ use super::{Progress, Publish, RunResult, RunSpec, deliver};
 use crate::api::common::Outcome;
 use crate::api::sync_pipeline::{Counts, Reconciliation};
 use crate::consent::Gate;
-use crate::mapping::Plan;
 use crate::secrets::Secrets;
 use crate::source::{Source, SourceError};
 use crate::state::Store;
@@ -48,13 +47,22 @@ pub async fn sync(
     publisher: &impl Publish,
     shutdown: CancellationToken,
 ) -> RunResult {
-    tracing::info!(run = spec.run, stream = spec.stream.name, epoch = spec.epoch, "run begins");
+    tracing::info!(
+        run = spec.run,
+        stream = spec.stream.name,
+        epoch = spec.epoch,
+        "run begins"
+    );
     let mut report = Report::default();
     let stopped = run(&spec, secrets, publisher, &shutdown, &mut report).await.err();
     let progress = report.progress;
     let counts = progress.counts;
     let summary = (counts.read > 0 || stopped.is_none()).then(|| summary(&counts));
-    let message = stopped.iter().map(|stop| stop.message.clone()).chain(summary).chain(report.notes);
+    let message = stopped
+        .iter()
+        .map(|stop| stop.message.clone())
+        .chain(summary)
+        .chain(report.notes);
     let result = RunResult {
         outcome: stopped.as_ref().map_or(Outcome::Succeeded, |stop| stop.outcome),
         message: message.collect::<Vec<_>>().join("; "),
@@ -108,7 +116,9 @@ async fn run(
     notes.into_iter().for_each(|note| report.note(note));
     report.progress = checkpoint::progress(store.checkpoint());
 
-    let connected = shutdown.run_until_cancelled(prepare::connect(spec, &plan, secrets)).await;
+    let connected = shutdown
+        .run_until_cancelled(prepare::connect(spec, &plan, secrets))
+        .await;
     let Connected { source, sink } = connected.ok_or_else(interrupted)??;
     let selection = prepare::selection(spec, &plan, report.progress.watermark.as_ref());
     let extract = source.extract(selection);
@@ -128,7 +138,9 @@ async fn run(
     let (mut store, ended) = stages(extract, rules, store, publisher, shutdown, report).await?;
     let ended = match ended {
         Ok(Extracted::All(complete_as_of)) => {
-            let finished = blocking("state", move || finish(&mut store, complete_as_of).map(|standing| (store, standing)));
+            let finished = blocking("state", move || {
+                finish(&mut store, complete_as_of).map(|standing| (store, standing))
+            });
             let (store, standing) = finished.await??;
             report.progress = checkpoint::progress(store.checkpoint());
             if store.checkpoint().partial {
@@ -183,9 +195,12 @@ async fn stages(
     };
     let (reader, rules, runtime) = (store.reader()?, Arc::new(rules), Handle::current());
 
-    // `abandon` drops what is under way; `shutdown` only ends the extraction.
+    // `abandon` drops what is under way; `stop` only ends the extraction, and so in time the run. A later stage that ends, even
+    // by a panic, stops it: there is nothing to read pages for any more.
     let abandon = CancellationToken::new();
-    let extracting = AbortOnDropHandle::new(tokio::spawn(extract::run(extract, page_sender, shutdown.child_token())));
+    let stop = shutdown.child_token();
+    let (stop_after_delivering, stop_after_checkpointing) = (stop.clone().drop_guard(), stop.clone().drop_guard());
+    let extracting = AbortOnDropHandle::new(tokio::spawn(extract::run(extract, page_sender, stop)));
     let transforming = {
         let (rules, runtime) = (Arc::clone(&rules), runtime.clone());
         spawn_blocking(move || transform::run(&rules, pages, channels, &reader, runtime))
@@ -193,11 +208,13 @@ async fn stages(
     let delivering = AbortOnDropHandle::new(tokio::spawn({
         let abandon = abandon.clone();
         async move {
+            let _stop = stop_after_delivering;
             let deliver = deliver::run(&rules.sink, parcels, acknowledged_sender, spare_batch_sender);
             abandon.run_until_cancelled(deliver).await.unwrap_or(Ok(()))
         }
     }));
     let checkpointing = spawn_blocking(move || {
+        let _stop = stop_after_checkpointing;
         let result = checkpoint::run(&mut store, acknowledged, &spare_entries_sender, &told, &runtime);
         (store, result)
     });
@@ -238,8 +255,8 @@ async fn stages(
             }
         }
     };
-    let (store, committed) = checkpointed.map_err(|error| defect("checkpoint", &error))?;
     report.progress = progress.borrow().clone();
+    let (store, committed) = checkpointed.map_err(|error| defect("checkpoint", &error))?;
     // The last stage that failed is why the ones before it ended; a defect goes before all of them.
     let delivered = delivered.map_err(|error| defect("deliver", &error));
     let transformed = transformed.map_err(|error| defect("transform", &error));
@@ -248,7 +265,11 @@ async fn stages(
         (Err(defect), _, _) | (_, Err(defect), _) | (_, _, Err(defect)) => Err(defect),
         (Ok(extracted), Ok(transformed), Ok(delivered)) => match cut {
             Some(cut) => Err(cut),
-            None => committed.map_err(Stop::from).and(delivered).and(transformed).and(extracted),
+            None => committed
+                .map_err(Stop::from)
+                .and(delivered)
+                .and(transformed)
+                .and(extracted),
         },
     };
     Ok((store, ended))

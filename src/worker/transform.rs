@@ -13,7 +13,7 @@ use super::stop::Stop;
 use crate::consent::{Decision, Gate};
 use crate::mapping::{Mapped, MappedEvent, Plan, Rejection, Trigger};
 use crate::record::Record;
-use crate::sink::{Batch, EncodeError, Encoder, Provenance, Sink};
+use crate::sink::{Batch, EncodeError, Encoded, Encoder, Provenance, Sink};
 use crate::state::{Entries, Entry, Fate, Known, Letter, Reader, Snapshot, Stage, watched_key};
 
 /// A parcel goes on at the latest when it holds so many records, for those that become no call.
@@ -214,7 +214,14 @@ impl Work<'_> {
                 calls: 0,
             };
         }
-        match self.encode(record, mapped, decision, &events, extracted_at) {
+        let encoded = self.encode(record, extracted_at, |encoder, provenance, out| {
+            if profile {
+                encoder.encode(mapped, decision, &events, provenance, out)
+            } else {
+                encoder.encode_events(mapped, &events, provenance, out)
+            }
+        });
+        match encoded {
             Ok(calls) => Verdict {
                 fate: match decision {
                     Decision::Suppress => Fate::Suppressed,
@@ -264,7 +271,10 @@ impl Work<'_> {
         let decision = self.rules.gate.decide(mapped.entity, &mapped.consent, record.deleted);
         let fingerprint = mapped.fingerprint(&decision);
         if decision == Decision::Suppress && known.is_none_or(|known| known.fingerprint != Some(fingerprint)) {
-            if let Ok(calls) = self.encode(record, &mapped, decision, &[], extracted_at) {
+            let encoded = self.encode(record, extracted_at, |encoder, provenance, out| {
+                encoder.encode(&mapped, decision, &[], provenance, out)
+            });
+            if let Ok(calls) = encoded {
                 verdict.fingerprint = Some(fingerprint);
                 verdict.calls = calls;
             }
@@ -275,10 +285,8 @@ impl Work<'_> {
     fn encode(
         &mut self,
         record: &Record<'_>,
-        mapped: &Mapped<'_>,
-        decision: Decision,
-        events: &[&MappedEvent<'_>],
         extracted_at: Timestamp,
+        encode: impl FnOnce(&Encoder, &Provenance<'_>, &mut Vec<u8>) -> Result<Encoded, EncodeError>,
     ) -> Result<u32, EncodeError> {
         let rules = self.rules;
         let provenance = Provenance {
@@ -292,8 +300,7 @@ impl Work<'_> {
             stamp: record.stamp,
             extracted_at,
         };
-        let encoded = self.encoder.encode(mapped, decision, events, &provenance, &mut self.item)?;
-        Ok(encoded.calls)
+        encode(&self.encoder, &provenance, &mut self.item).map(|encoded| encoded.calls)
     }
 
     /// Keeps the values that events watch, for the next delivery of the record to be compared with.
