@@ -3,10 +3,82 @@
 //! Encoding is apart from delivering: an encoder turns a mapped record into the API's bytes on the transforming thread, the
 //! deliverer sends batches of them and tells what the CDP refused.
 
+mod provenance;
+pub mod segment;
+
+pub use provenance::Provenance;
+pub use segment::{Batch, EncodeError, Encoded, Encoder};
+
+use crate::api::CdpSinkSpec;
 use crate::api::common::Outcome;
+use crate::secrets::Secrets;
+
+/// A CDP.
+#[derive(Clone, Debug)]
+pub enum Sink {
+    /// The Segment HTTP Tracking API, or a compatible one.
+    Segment(segment::Segment),
+}
+
+impl Sink {
+    /// Validates the configuration and reads the credentials. Nothing is sent: [`Sink::probe`] does that.
+    ///
+    /// # Errors
+    /// `ConfigurationInvalid` where the resource or a Secret is wrong.
+    pub async fn connect(spec: &CdpSinkSpec, secrets: &Secrets) -> Result<Sink, SinkError> {
+        segment::Segment::new(spec, secrets).map(Sink::Segment)
+    }
+
+    /// Whether the CDP answers, and does not refuse the credentials. Segment itself answers 200 to any write key, so that
+    /// there a success says no more than that the endpoint is reached.
+    ///
+    /// # Errors
+    /// `SinkRefused` where no retry helps, `SinkUnavailable` otherwise.
+    pub async fn probe(&self) -> Result<(), SinkError> {
+        match self {
+            Sink::Segment(segment) => segment.probe().await,
+        }
+    }
+
+    /// What turns mapped records into this CDP's bytes. It is cheap to clone and does no IO.
+    pub fn encoder(&self) -> Encoder {
+        match self {
+            Sink::Segment(segment) => segment.encoder(),
+        }
+    }
+
+    /// An empty batch with this API's limits.
+    pub fn batch(&self) -> Batch {
+        match self {
+            Sink::Segment(segment) => segment.batch(),
+        }
+    }
+
+    /// Sends one batch. Passing errors are retried, with jitter or when the CDP says so, for two minutes at most; a batch that
+    /// the CDP refuses for its content is divided until the culprits stand alone. Returns the items that it refuses for good.
+    /// All others are taken, in the sense that this API gives to its answer.
+    ///
+    /// # Errors
+    /// `SinkRefused` where the CDP refuses the credentials, the endpoint, or every item; `SinkUnavailable` where it can't be
+    /// reached. Some of the batch may have been taken: what is sent again carries the same message ids.
+    pub async fn deliver(&self, batch: &Batch) -> Result<Vec<Refused>, SinkError> {
+        match self {
+            Sink::Segment(segment) => segment.deliver(batch).await,
+        }
+    }
+}
+
+/// An item that the CDP refuses for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The item's position in its batch, in the order of [`Batch::push`].
+    pub item: usize,
+    /// Why. It holds no value of a record.
+    pub reason: String,
+}
 
 /// Why a sink could not go on.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SinkError {
     /// How a run that meets this ends.

@@ -61,8 +61,8 @@ pub struct Entry<'a> {
     pub deleted: bool,
     /// What became of it.
     pub fate: Fate,
-    /// What the CDP was told of it; without meaning for a dead letter.
-    pub fingerprint: [u8; 16],
+    /// What the CDP was told of it. A dead letter has none, unless a suppression went out beside it.
+    pub fingerprint: Option<[u8; 16]>,
     /// Per watched field of an event, 16 bytes: the event's key and the hash of the field's value.
     pub watched: &'a [u8],
     /// Whether this run has counted it already: before its pod was replaced.
@@ -76,14 +76,20 @@ pub(super) struct Row {
     id: Range<usize>,
     watched: Range<usize>,
     pub(super) stamp: Timestamp,
-    pub(super) fingerprint: [u8; 16],
+    pub(super) fingerprint: Option<[u8; 16]>,
     pub(super) fate: Fate,
     pub(super) deleted: bool,
-    pub(super) suppressed: bool,
     pub(super) counted: bool,
     pub(super) had_letter: bool,
     pub(super) letter: Option<Box<Letter>>,
     sent: bool,
+}
+
+impl Row {
+    fn reject(&mut self, letter: Letter) {
+        self.fate = Fate::Rejected;
+        self.letter = Some(Box::new(letter));
+    }
 }
 
 /// Records in the order in which they were read.
@@ -108,7 +114,6 @@ impl Entries {
             fingerprint: entry.fingerprint,
             fate: entry.fate,
             deleted: entry.deleted,
-            suppressed: entry.fate == Fate::Suppressed,
             counted: entry.counted,
             had_letter: entry.had_letter,
             letter: None,
@@ -116,13 +121,11 @@ impl Entries {
         });
     }
 
-    /// Adds a record that was rejected. Its [`Entry::fate`] is taken as [`Fate::Rejected`].
-    pub fn push_rejected(&mut self, entry: &Entry<'_>, letter: Letter) {
-        self.push(entry, false);
+    /// Adds a record that was rejected; `sent` tells that the next item of the batch is the suppression beside it.
+    pub fn push_rejected(&mut self, entry: &Entry<'_>, letter: Letter, sent: bool) {
+        self.push(entry, sent);
         if let Some(row) = self.rows.last_mut() {
-            row.fate = Fate::Rejected;
-            row.suppressed = false;
-            row.letter = Some(Box::new(letter));
+            row.reject(letter);
         }
     }
 
@@ -133,13 +136,12 @@ impl Entries {
             let Some(row) = sent.get(item).and_then(|&row| self.rows.get_mut(row)) else {
                 continue;
             };
-            row.fate = Fate::Rejected;
-            row.suppressed = false;
-            row.letter = Some(Box::new(Letter {
+            row.fingerprint = None;
+            row.reject(Letter {
                 stage: Stage::Deliver,
                 path: "delivery".into(),
                 rule: reason,
-            }));
+            });
         }
     }
 

@@ -12,10 +12,8 @@ use crate::api::sync_pipeline::{Counts, Watermark};
 
 /// Flags of a record: it was deleted in the CRM.
 const DELETED: i64 = 1;
-/// It was last delivered as a suppression.
-const SUPPRESSED: i64 = 2;
 /// It is a dead letter.
-pub(super) const DEAD_LETTER: i64 = 4;
+pub(super) const DEAD_LETTER: i64 = 2;
 
 /// The one writer of a store. Records are applied to an open transaction, and become lasting, together with the checkpoint
 /// that rests on them, by [`Store::commit`].
@@ -347,7 +345,7 @@ fn apply(
             letters -= i64::try_from(clear.execute([id])?).unwrap_or_default();
         }
         let watched = Some(watched).filter(|watched| !watched.is_empty());
-        let flags = flag(row.deleted, DELETED) | flag(row.suppressed, SUPPRESSED);
+        let flags = flag(row.deleted, DELETED);
         record.execute(params![
             id,
             row.stamp.as_microsecond(),
@@ -360,7 +358,7 @@ fn apply(
     Ok(letters)
 }
 
-/// Writes a dead letter. What the CDP was last told of the record stays known.
+/// Writes a dead letter. What the CDP was last told of the record stays known, or is the suppression beside the letter.
 fn reject(
     connection: &Connection,
     id: &str,
@@ -372,16 +370,16 @@ fn reject(
     let stamp = row.stamp.as_microsecond();
     connection
         .prepare_cached(
-            "INSERT INTO record (id, stamp, epoch, flags) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (id) DO UPDATE SET stamp = excluded.stamp, epoch = excluded.epoch,
-                 flags = (flags & ?5) | excluded.flags",
+            "INSERT INTO record (id, stamp, epoch, flags, fingerprint) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (id) DO UPDATE SET stamp = excluded.stamp, epoch = excluded.epoch, flags = excluded.flags,
+                 fingerprint = COALESCE(excluded.fingerprint, fingerprint)",
         )?
         .execute(params![
             id,
             stamp,
             epoch,
             DEAD_LETTER | flag(row.deleted, DELETED),
-            SUPPRESSED
+            row.fingerprint
         ])?;
     let Some(letter) = &row.letter else { return Ok(0) };
     let now = now.as_microsecond();

@@ -27,7 +27,7 @@ fn entry(id: &str, second: i64, fate: Fate) -> Entry<'_> {
         stamp: at(second),
         deleted: false,
         fate,
-        fingerprint: [7; 16],
+        fingerprint: Some([7; 16]).filter(|_| fate != Fate::Rejected),
         watched: &[],
         counted: false,
         had_letter: false,
@@ -72,7 +72,7 @@ fn what_is_committed_is_there_after_reopening_and_what_is_not_is_gone() {
         entries.push(&entry("a", 1, Fate::Delivered), true);
         entries.push(&entry("b", 2, Fate::Suppressed), true);
         entries.push(&entry("c", 2, Fate::Unchanged), false);
-        entries.push_rejected(&entry("d", 3, Fate::Rejected), letter("no number"));
+        entries.push_rejected(&entry("d", 3, Fate::Rejected), letter("no number"), false);
     })
     .expect("written");
     let committed = store.checkpoint().clone();
@@ -202,7 +202,7 @@ fn a_dead_letter_counts_its_attempts_and_is_cleared_by_a_delivery() {
     let (mut store, _) = Store::open(&opening(folder.path())).expect("a store");
     for rule in ["first", "second"] {
         write(&mut store, |entries| {
-            entries.push_rejected(&entry("a", 1, Fate::Rejected), letter(rule));
+            entries.push_rejected(&entry("a", 1, Fate::Rejected), letter(rule), false);
         })
         .expect("written");
     }
@@ -259,7 +259,7 @@ fn a_refused_item_becomes_a_dead_letter_and_leaves_what_the_cdp_was_told_before(
     write(&mut store, |entries| {
         entries.push(&entry("a", 2, Fate::Unchanged), false);
         let other = Entry {
-            fingerprint: [9; 16],
+            fingerprint: Some([9; 16]),
             ..entry("b", 2, Fate::Delivered)
         };
         entries.push(&other, true);

@@ -59,8 +59,13 @@ async fn deliver(sink: &Sink, mut parcel: Parcel) -> Result<Parcel, Stop> {
     if !parcel.batch.is_empty() {
         let refused = sink.deliver(&parcel.batch).await?;
         if !refused.is_empty() {
-            tracing::warn!(refused = refused.len(), "the CDP refused records; they are dead letters now");
-            parcel.entries.refuse(refused.into_iter().map(|refused| (refused.item, refused.reason)));
+            tracing::warn!(
+                refused = refused.len(),
+                "the CDP refused records; they are dead letters now"
+            );
+            parcel
+                .entries
+                .refuse(refused.into_iter().map(|refused| (refused.item, refused.reason)));
         }
     }
     Ok(parcel)

@@ -16,6 +16,8 @@ mod deliver;
 mod extract;
 mod in_flight;
 mod prepare;
+pub mod probe;
+pub mod publish;
 mod resolve;
 mod stop;
 mod sync;
@@ -77,6 +79,19 @@ pub struct RunResult {
     pub reconciliation: Option<Reconciliation>,
     /// Where the CRM's quota is used up: when the next try is worth it.
     pub parked_until: Option<Timestamp>,
+}
+
+impl RunResult {
+    /// How far the run came.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            watermark: self.watermark.clone(),
+            counts: self.counts,
+            dead_letters: self.dead_letters,
+            complete_as_of: self.complete_as_of,
+            reconciliation: self.reconciliation.clone(),
+        }
+    }
 }
 
 /// How far a run has come.

@@ -32,11 +32,7 @@ pub(super) fn compile(spec: &RunSpec) -> Result<Plan, Stop> {
     Plan::compile(&spec.mapping, &spec.stream.object, &spec.sink).map_err(|errors| {
         Stop::new(
             Outcome::ConfigurationInvalid,
-            format!(
-                "mapping {} does not compile: {}",
-                mapping_name(spec),
-                listed(&errors)
-            ),
+            format!("mapping {} does not compile: {}", mapping_name(spec), listed(&errors)),
         )
     })
 }
@@ -68,7 +64,9 @@ pub(super) fn open(spec: &RunSpec) -> Result<Opened, Stop> {
             store.go_on_from(published.clone());
         }
         (Origin::New, None) if spec.epoch > 1 => {
-            notes.push("no watermark is known, neither in the state store nor in status: every record is read".to_owned());
+            notes.push(
+                "no watermark is known, neither in the state store nor in status: every record is read".to_owned(),
+            );
         }
         (Origin::New, None) => {}
         (Origin::OtherObject(before), _) => {
@@ -90,7 +88,11 @@ pub(super) async fn connect(spec: &RunSpec, plan: &Plan, secrets: &Secrets) -> R
     plan.check_schema(&description).map_err(|errors| {
         Stop::new(
             Outcome::SchemaDrifted,
-            format!("mapping {} does not fit the CRM: {}", mapping_name(spec), listed(&errors)),
+            format!(
+                "mapping {} does not fit the CRM: {}",
+                mapping_name(spec),
+                listed(&errors)
+            ),
         )
     })?;
     let sink = Sink::connect(&spec.sink, secrets).await?;
@@ -99,7 +101,8 @@ pub(super) async fn connect(spec: &RunSpec, plan: &Plan, secrets: &Secrets) -> R
 
 /// What the run reads.
 pub(super) fn selection(spec: &RunSpec, plan: &Plan, watermark: Option<&Watermark>) -> Selection {
-    let look_back = SignedDuration::try_from(std::time::Duration::from(spec.stream.look_back)).unwrap_or(SignedDuration::MAX);
+    let look_back =
+        SignedDuration::try_from(std::time::Duration::from(spec.stream.look_back)).unwrap_or(SignedDuration::MAX);
     Selection {
         object: spec.stream.object.clone(),
         fields: plan.fields().to_vec(),
@@ -110,5 +113,9 @@ pub(super) fn selection(spec: &RunSpec, plan: &Plan, watermark: Option<&Watermar
 }
 
 fn listed(errors: &[CompileError]) -> String {
-    errors.iter().map(CompileError::to_string).collect::<Vec<_>>().join("; ")
+    errors
+        .iter()
+        .map(CompileError::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }

@@ -130,7 +130,7 @@ fn result(spec: &ProbeSpec, outcome: Outcome, message: String) -> ProbeResult {
 /// Writes into the status only while it names this probe: a probe that was superseded writes nothing.
 async fn write<K>(api: &Api<K>, spec: &ProbeSpec, fields: Vec<(&str, Value)>) -> Result<(), kube::Error>
 where
-    K: Clone + DeserializeOwned + std::fmt::Debug,
+    K: Clone + DeserializeOwned + serde::Serialize + std::fmt::Debug,
 {
     let mut operations = vec![json!({"op": "test", "path": "/status/activeProbe", "value": spec.run})];
     operations.extend(

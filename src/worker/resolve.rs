@@ -17,7 +17,9 @@ pub enum UnresolvedMapping {
         cause: String,
     },
     /// No version of the mapping exists.
-    #[error("spec.mappingRef.name: there is no MappingVersion of mapping {name:?} in this namespace; mappings: {mappings}")]
+    #[error(
+        "spec.mappingRef.name: there is no MappingVersion of mapping {name:?} in this namespace; mappings: {mappings}"
+    )]
     NoMapping {
         /// The mapping's name.
         name: String,
@@ -35,7 +37,9 @@ pub enum UnresolvedMapping {
         versions: String,
     },
     /// Two resources claim to be the same version.
-    #[error("mapping {name:?} has version {version} twice: in the MappingVersions {first:?} and {second:?}; delete one")]
+    #[error(
+        "mapping {name:?} has version {version} twice: in the MappingVersions {first:?} and {second:?}; delete one"
+    )]
     Ambiguous {
         /// The mapping's name.
         name: String,
@@ -148,20 +152,26 @@ mod tests {
             (
                 "customer",
                 "^4",
-                Err("spec.mappingRef.version: mapping \"customer\" has no version that fits \"^4\"; versions: 2.1.0, 2.1.9, \
-                     2.1.10, 2.2.0-beta.1, 3.0.0"),
+                Err(
+                    "spec.mappingRef.version: mapping \"customer\" has no version that fits \"^4\"; versions: 2.1.0, 2.1.9, \
+                     2.1.10, 2.2.0-beta.1, 3.0.0",
+                ),
             ),
             (
                 "contact",
                 "1.0.0",
-                Err("spec.mappingRef.name: there is no MappingVersion of mapping \"contact\" in this namespace; mappings: \
-                     customer, order"),
+                Err(
+                    "spec.mappingRef.name: there is no MappingVersion of mapping \"contact\" in this namespace; mappings: \
+                     customer, order",
+                ),
             ),
             (
                 "customer",
                 "latest",
-                Err("spec.mappingRef.version \"latest\" is neither an exact version (2.1.0) nor a range (~2.1): unexpected \
-                     character 'l' while parsing major version number"),
+                Err(
+                    "spec.mappingRef.version \"latest\" is neither an exact version (2.1.0) nor a range (~2.1): unexpected \
+                     character 'l' while parsing major version number",
+                ),
             ),
         ];
         for (name, range, expected) in cases {
@@ -173,7 +183,11 @@ mod tests {
             let got = resolved
                 .map(|found| found.metadata.name.clone().unwrap_or_default())
                 .map_err(|error| error.to_string());
-            assert_eq!(got, expected.map(str::to_owned).map_err(str::to_owned), "{name} {range}");
+            assert_eq!(
+                got,
+                expected.map(str::to_owned).map_err(str::to_owned),
+                "{name} {range}"
+            );
         }
     }
 }

@@ -1,0 +1,392 @@
+//! A record's calls, by the [Segment spec](https://segment.com/docs/connections/spec/): `identify`, `group` and `track`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::json;
+use crate::api::CdpSinkSpec;
+use crate::api::mapping_version::Entity;
+use crate::consent::Decision;
+use crate::mapping::{Mapped, MappedEvent};
+use crate::sink::Provenance;
+
+/// A call of 32 KB or more is refused, or dropped in silence:
+/// <https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/#errors>. The smaller KB holds for both.
+const CALL_LIMIT: usize = 32_000;
+
+const LIBRARY: &[u8] = concat!(
+    "\"library\":{\"name\":\"ferrygate\",\"version\":\"",
+    env!("CARGO_PKG_VERSION"),
+    "\"}"
+)
+.as_bytes();
+
+/// Turns mapped records into calls.
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    /// The purposes that the sink requires: a suppression denies them, whether the mapping knows them or not.
+    required: Arc<[String]>,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// How many calls it takes. None, for a deal without an event.
+    pub calls: u32,
+}
+
+/// Why a record can't become calls. It belongs to the dead letters.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// A call is longer than the API takes.
+    #[error("the {call} call has {bytes} bytes, and the CDP takes less than {CALL_LIMIT}; map fewer or shorter traits")]
+    TooLarge {
+        /// `identify`, `group` or `track`.
+        call: &'static str,
+        /// The call's length.
+        bytes: usize,
+    },
+    /// The record has no user id, or no group id where it is an account.
+    #[error("the record has no {0}, without which the CDP can't tell whom it concerns; map the sink's identity kind")]
+    NoIdentity(&'static str),
+}
+
+impl Encoder {
+    pub(super) fn new(spec: &CdpSinkSpec) -> Encoder {
+        Encoder {
+            required: spec.consent.require.clone().into(),
+        }
+    }
+
+    /// Appends the calls for one record to `out`, with commas between them. `events` are the ones that fire.
+    ///
+    /// A person becomes an `identify`, a `group` where it belongs to one, and a `track` an event; an account a `group`; a deal
+    /// its events, as the person's whom it concerns. A suppressed person becomes an `identify` with every purpose and nothing
+    /// else, a suppressed account a `group` without traits, and a suppressed deal nothing: that a deal was deleted takes no
+    /// consent from a person.
+    ///
+    /// # Errors
+    /// Where the record must go to the dead letters. `out` is then as it was.
+    pub fn encode(
+        &self,
+        mapped: &Mapped<'_>,
+        decision: Decision,
+        events: &[&MappedEvent<'_>],
+        provenance: &Provenance<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, EncodeError> {
+        self.append(mapped, decision, provenance, out, |calls| {
+            calls.profile()?;
+            calls.events(events)
+        })
+    }
+
+    /// Appends the calls for events alone: for a record whose profile the CDP holds as it is.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode_events(
+        &self,
+        mapped: &Mapped<'_>,
+        events: &[&MappedEvent<'_>],
+        provenance: &Provenance<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, EncodeError> {
+        self.append(mapped, Decision::Activate, provenance, out, |calls| {
+            calls.events(events)
+        })
+    }
+
+    fn append(
+        &self,
+        mapped: &Mapped<'_>,
+        decision: Decision,
+        provenance: &Provenance<'_>,
+        out: &mut Vec<u8>,
+        write: impl FnOnce(&mut Calls<'_>) -> Result<(), EncodeError>,
+    ) -> Result<Encoded, EncodeError> {
+        let start = out.len();
+        let mut record = Calls {
+            mapped,
+            decision,
+            provenance,
+            required: &self.required,
+            out,
+            count: 0,
+        };
+        let written = write(&mut record);
+        let calls = record.count;
+        if written.is_err() {
+            out.truncate(start);
+        }
+        written.map(|()| Encoded { calls })
+    }
+}
+
+/// The calls of one record, as they are written.
+struct Calls<'a> {
+    mapped: &'a Mapped<'a>,
+    decision: Decision,
+    provenance: &'a Provenance<'a>,
+    required: &'a [String],
+    out: &'a mut Vec<u8>,
+    count: u32,
+}
+
+impl Calls<'_> {
+    fn profile(&mut self) -> Result<(), EncodeError> {
+        let activate = self.decision == Decision::Activate;
+        match self.mapped.entity {
+            Entity::Person => {
+                self.identify()?;
+                if activate && self.mapped.group_id.is_some() {
+                    self.membership()?;
+                }
+            }
+            Entity::Account => self.account()?,
+            Entity::Deal => {}
+        }
+        Ok(())
+    }
+
+    fn events(&mut self, events: &[&MappedEvent<'_>]) -> Result<(), EncodeError> {
+        if self.decision == Decision::Activate {
+            for event in events {
+                self.track(event)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn identify(&mut self) -> Result<(), EncodeError> {
+        let (user, activate) = (
+            identity(&self.mapped.user_id, "user id")?,
+            self.decision == Decision::Activate,
+        );
+        let mapped = self.mapped;
+        self.call("identify", |calls, out| {
+            out.extend_from_slice(b",\"userId\":");
+            json::value(out, user);
+            calls.stamp(out);
+            if activate {
+                out.extend_from_slice(b",\"traits\":");
+                json::values(out, &mapped.traits);
+            }
+            out.extend_from_slice(b",\"context\":{");
+            calls.consent(out);
+            if activate {
+                external_ids(out, mapped);
+                if let Some(group) = &mapped.group_id {
+                    out.extend_from_slice(b"\"groupId\":");
+                    json::value(out, &**group);
+                    out.push(b',');
+                }
+            }
+        })
+    }
+
+    /// The person's group. What is known of the group itself comes with its own record.
+    fn membership(&mut self) -> Result<(), EncodeError> {
+        let (user, group) = (
+            identity(&self.mapped.user_id, "user id")?,
+            identity(&self.mapped.group_id, "group id")?,
+        );
+        self.call("group", |calls, out| {
+            out.extend_from_slice(b",\"userId\":");
+            json::value(out, user);
+            out.extend_from_slice(b",\"groupId\":");
+            json::value(out, group);
+            calls.stamp(out);
+            out.extend_from_slice(b",\"traits\":{},\"context\":{");
+            calls.consent(out);
+        })
+    }
+
+    /// Every call names a user id or an anonymous id; an account has an anonymous id of its own, the same each time:
+    /// <https://segment.com/docs/connections/spec/group/>.
+    fn account(&mut self) -> Result<(), EncodeError> {
+        let (group, mapped, activate) = (
+            identity(&self.mapped.group_id, "group id")?,
+            self.mapped,
+            self.decision == Decision::Activate,
+        );
+        let anonymous = hex(Sha256::new_with_prefix("ferrygate account\0")
+            .chain_update(group)
+            .finalize()
+            .as_slice());
+        self.call("group", |calls, out| {
+            match &mapped.user_id {
+                Some(user) => {
+                    out.extend_from_slice(b",\"userId\":");
+                    json::value(out, &**user);
+                }
+                None => {
+                    out.extend_from_slice(b",\"anonymousId\":");
+                    json::value(out, &anonymous);
+                }
+            }
+            out.extend_from_slice(b",\"groupId\":");
+            json::value(out, group);
+            calls.stamp(out);
+            if activate {
+                out.extend_from_slice(b",\"traits\":");
+                json::values(out, &mapped.traits);
+            }
+            out.extend_from_slice(b",\"context\":{");
+            calls.consent(out);
+            if activate {
+                external_ids(out, mapped);
+            }
+        })
+    }
+
+    fn track(&mut self, event: &MappedEvent<'_>) -> Result<(), EncodeError> {
+        let user = identity(&self.mapped.user_id, "user id")?;
+        self.call("track", |calls, out| {
+            out.extend_from_slice(b",\"userId\":");
+            json::value(out, user);
+            out.extend_from_slice(b",\"event\":");
+            json::value(out, event.name);
+            out.extend_from_slice(b",\"timestamp\":");
+            json::timestamp(out, event.at);
+            out.extend_from_slice(b",\"properties\":");
+            json::values(out, &event.properties);
+            out.extend_from_slice(b",\"context\":{");
+            calls.consent(out);
+        })
+    }
+
+    /// One call: its type, what `content` writes up to the middle of `context`, where it came from, and its id.
+    fn call(&mut self, kind: &'static str, content: impl FnOnce(&Self, &mut Vec<u8>)) -> Result<(), EncodeError> {
+        let mut out = std::mem::take(self.out);
+        if self.count > 0 {
+            out.push(b',');
+        }
+        let start = out.len();
+        out.extend_from_slice(b"{\"type\":\"");
+        out.extend_from_slice(kind.as_bytes());
+        out.push(b'"');
+        content(self, &mut out);
+        let id = self.message_id(&out[start..]);
+        out.extend_from_slice(LIBRARY);
+        self.origin(&mut out);
+        out.extend_from_slice(b"},\"messageId\":\"");
+        out.extend_from_slice(id.as_bytes());
+        out.extend_from_slice(b"\"}");
+        let bytes = out.len() - start;
+        *self.out = out;
+        self.count += 1;
+        if bytes >= CALL_LIMIT {
+            return Err(EncodeError::TooLarge { call: kind, bytes });
+        }
+        Ok(())
+    }
+
+    /// The id by which the CDP recognises what it is sent twice. It covers which record it is, for which pipeline, by which
+    /// mapping version, and the call's content with the record's version in it: stamps have a second's precision, and a
+    /// second change within that second must not be taken for the first. Which run sends it is no part of it. De-duplication
+    /// is global, over all sources: <https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/#max-request-size>
+    fn message_id(&self, content: &[u8]) -> String {
+        let Provenance {
+            pipeline,
+            object,
+            record_id,
+            mapping,
+            mapping_version,
+            ..
+        } = self.provenance;
+        let mut hash = Sha256::new();
+        for part in [pipeline, object, record_id, mapping, mapping_version] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        hash.update(content);
+        hex(&hash.finalize()[..20])
+    }
+
+    fn origin(&self, out: &mut Vec<u8>) {
+        let provenance = self.provenance;
+        let parts: [(&[u8], &str); 7] = [
+            (b",\"ferrygate\":{\"pipeline\":", provenance.pipeline),
+            (b",\"stream\":", provenance.stream),
+            (b",\"run\":", provenance.run),
+            (b",\"mapping\":", provenance.mapping),
+            (b",\"mappingVersion\":", provenance.mapping_version),
+            (b",\"object\":", provenance.object),
+            (b",\"recordId\":", provenance.record_id),
+        ];
+        for (name, part) in parts {
+            out.extend_from_slice(name);
+            json::value(out, part);
+        }
+        out.extend_from_slice(b",\"extractedAt\":");
+        json::timestamp(out, provenance.extracted_at);
+        out.push(b'}');
+    }
+
+    fn stamp(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"timestamp\":");
+        json::timestamp(out, self.provenance.stamp);
+    }
+
+    /// Each purpose once; an entry that denies outweighs one that grants.
+    /// <https://segment.com/docs/privacy/consent-management/consent-in-segment-connections/>
+    fn consent(&self, out: &mut Vec<u8>) {
+        let known = self.mapped.consent.as_slice();
+        let granted = |purpose: &str| known.iter().filter(|entry| entry.0 == purpose).all(|entry| entry.1);
+        let first = |position: usize, purpose: &str| known[..position].iter().all(|entry| entry.0 != purpose);
+        let once = known
+            .iter()
+            .enumerate()
+            .filter(|(position, entry)| first(*position, entry.0));
+        let suppressed = self.decision == Decision::Suppress && self.mapped.entity == Entity::Person;
+        let required = if suppressed { self.required } else { &[] };
+        let unknown = required.iter().filter(|required| first(known.len(), required));
+        let mut purposes = once
+            .map(|(_, (purpose, _))| (*purpose, granted(purpose)))
+            .chain(unknown.map(|required| (required.as_str(), false)))
+            .peekable();
+        if purposes.peek().is_some() {
+            out.extend_from_slice(b"\"consent\":{\"categoryPreferences\":");
+            json::flags(out, purposes);
+            out.extend_from_slice(b"},");
+        }
+    }
+}
+
+fn identity<'a>(id: &'a Option<Cow<'_, str>>, name: &'static str) -> Result<&'a str, EncodeError> {
+    id.as_deref()
+        .filter(|id| !id.is_empty())
+        .ok_or(EncodeError::NoIdentity(name))
+}
+
+/// <https://segment.com/docs/unify/identity-resolution/externalids/>
+fn external_ids(out: &mut Vec<u8>, mapped: &Mapped<'_>) {
+    if mapped.external_ids.is_empty() {
+        return;
+    }
+    out.extend_from_slice(b"\"externalIds\":[");
+    for (position, (kind, id)) in mapped.external_ids.iter().enumerate() {
+        out.extend_from_slice(if position == 0 {
+            b"{\"id\":".as_slice()
+        } else {
+            b",{\"id\":"
+        });
+        json::value(out, &**id);
+        out.extend_from_slice(b",\"type\":");
+        json::value(out, *kind);
+        out.extend_from_slice(b",\"collection\":\"users\",\"encoding\":\"none\"}");
+    }
+    out.extend_from_slice(b"],");
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
+}
