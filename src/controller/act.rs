@@ -54,9 +54,17 @@ pub struct Notice {
 }
 
 /// Writes the whole status where it differs, under the resource's `resourceVersion`: a stale view is refused and decided anew.
-pub async fn write_status<K, S>(context: &Context, resource: &K, before: Option<&S>, after: &S) -> Result<bool, ActError>
+pub async fn write_status<K, S>(
+    context: &Context,
+    resource: &K,
+    before: Option<&S>,
+    after: &S,
+) -> Result<bool, ActError>
 where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
     S: Serialize + PartialEq,
 {
     if before == Some(after) {
@@ -71,7 +79,8 @@ where
     }
     let patch = json!({"metadata": {"resourceVersion": resource.resource_version()}, "status": status});
     let api: Api<K> = Api::namespaced(context.client.clone(), &resource.namespace().unwrap_or_default());
-    api.patch_status(&resource.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await?;
+    api.patch_status(&resource.name_any(), &PatchParams::default(), &Patch::Merge(patch))
+        .await?;
     Ok(true)
 }
 
@@ -85,10 +94,17 @@ pub async fn create_job(context: &Context, job: &Job, owner_uid: Option<&str>) -
         }
         Err(kube::Error::Api(status)) if status.code == 409 => {
             let there = api.get(&job.name_any()).await?;
-            if there.owner_references().iter().any(|owner| Some(owner.uid.as_str()) == owner_uid) {
+            if there
+                .owner_references()
+                .iter()
+                .any(|owner| Some(owner.uid.as_str()) == owner_uid)
+            {
                 Ok(())
             } else {
-                Err(ActError::NotOurs { kind: "Job", name: job.name_any() })
+                Err(ActError::NotOurs {
+                    kind: "Job",
+                    name: job.name_any(),
+                })
             }
         }
         Err(error) => Err(error.into()),
@@ -97,7 +113,8 @@ pub async fn create_job(context: &Context, job: &Job, owner_uid: Option<&str>) -
 
 /// Creates the claim that holds a pipeline's state, where it is not there.
 pub async fn create_claim(context: &Context, claim: &PersistentVolumeClaim) -> Result<(), ActError> {
-    let api: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), &claim.namespace().unwrap_or_default());
+    let api: Api<PersistentVolumeClaim> =
+        Api::namespaced(context.client.clone(), &claim.namespace().unwrap_or_default());
     match api.create(&PostParams::default(), claim).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
@@ -118,7 +135,11 @@ pub async fn delete_job(context: &Context, namespace: &str, name: &str) -> Resul
 /// Publishes an Event about a resource. An Event that could not be published is not worth a failed reconcile.
 pub async fn notify(context: &Context, about: &ObjectReference, notice: &Notice) {
     let event = Event {
-        type_: if notice.warning { EventType::Warning } else { EventType::Normal },
+        type_: if notice.warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        },
         reason: notice.reason.clone(),
         note: Some(notice.message.chars().take(1000).collect()),
         action: "Reconcile".to_owned(),

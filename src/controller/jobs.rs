@@ -151,15 +151,30 @@ fn grouped(selectors: &BTreeSet<SecretKeySelector>) -> BTreeMap<&str, Vec<&str>>
 pub fn source_secrets(spec: &CrmSourceSpec) -> BTreeSet<SecretKeySelector> {
     let mut values = Vec::new();
     if let Some(salesforce) = &spec.salesforce {
-        values.extend(salesforce.auth.jwt_bearer.iter().flat_map(|auth| [&auth.client_id, &auth.private_key]));
-        values.extend(salesforce.auth.client_credentials.iter().flat_map(|auth| [&auth.client_id, &auth.client_secret]));
+        values.extend(
+            salesforce
+                .auth
+                .jwt_bearer
+                .iter()
+                .flat_map(|auth| [&auth.client_id, &auth.private_key]),
+        );
+        values.extend(
+            salesforce
+                .auth
+                .client_credentials
+                .iter()
+                .flat_map(|auth| [&auth.client_id, &auth.client_secret]),
+        );
     }
     values.into_iter().map(|value| value.secret_key_ref.clone()).collect()
 }
 
 /// The keys of Secrets that a sink names.
 pub fn sink_secrets(spec: &CdpSinkSpec) -> BTreeSet<SecretKeySelector> {
-    spec.segment.iter().map(|segment| segment.write_key.secret_key_ref.clone()).collect()
+    spec.segment
+        .iter()
+        .map(|segment| segment.write_key.secret_key_ref.clone())
+        .collect()
 }
 
 /// The Job of a run of a stream.
@@ -173,8 +188,22 @@ pub fn sync_job(
     let name = pipeline.name_any();
     let epoch = run.epoch.to_string();
     let words = [
-        "worker", "sync", "--namespace", &pipeline.namespace().unwrap_or_default(), "--pipeline", &name, "--stream",
-        run.stream, "--run", run.name, "--epoch", &epoch, "--mapping", run.mapping, "--state", STATE_MOUNT,
+        "worker",
+        "sync",
+        "--namespace",
+        &pipeline.namespace().unwrap_or_default(),
+        "--pipeline",
+        &name,
+        "--stream",
+        run.stream,
+        "--run",
+        run.name,
+        "--epoch",
+        &epoch,
+        "--mapping",
+        run.mapping,
+        "--state",
+        STATE_MOUNT,
     ];
     let plan = JobPlan {
         name: run.name,
@@ -185,7 +214,11 @@ pub fn sync_job(
         words: words.map(str::to_owned).to_vec(),
         secrets: source_secrets(source).into_iter().chain(sink_secrets(sink)).collect(),
         claim: Some(names::state_claim(&name)),
-        resources: pipeline.spec.job_template.as_ref().and_then(|template| template.resources.as_ref()),
+        resources: pipeline
+            .spec
+            .job_template
+            .as_ref()
+            .and_then(|template| template.resources.as_ref()),
         backoff_limit: RUN_BACKOFF_LIMIT,
         deadline: RUN_DEADLINE,
     };
@@ -217,11 +250,25 @@ pub fn probe_job<K: Resource<DynamicType = ()>>(
     let name = owner.name_any();
     let generation = owner.meta().generation.unwrap_or_default().to_string();
     let namespace = owner.namespace().unwrap_or_default();
-    let mut words: Vec<String> =
-        ["worker", "probe", "--namespace", &namespace, flag, &name, "--run", run, "--generation", &generation]
-            .map(str::to_owned)
-            .to_vec();
-    words.extend(objects.iter().flat_map(|object| ["--object".to_owned(), object.clone()]));
+    let mut words: Vec<String> = [
+        "worker",
+        "probe",
+        "--namespace",
+        &namespace,
+        flag,
+        &name,
+        "--run",
+        run,
+        "--generation",
+        &generation,
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    words.extend(
+        objects
+            .iter()
+            .flat_map(|object| ["--object".to_owned(), object.clone()]),
+    );
     let labels = BTreeMap::from([(label.to_owned(), names::label(&name))]);
     let plan = JobPlan {
         name: run,
@@ -271,9 +318,13 @@ pub enum Standing {
 pub fn standing(job: &Job) -> Standing {
     let holds = |status: &JobStatus, kind: &str| {
         let conditions = status.conditions.clone().unwrap_or_default();
-        conditions.into_iter().find(|condition| condition.type_ == kind && condition.status == "True")
+        conditions
+            .into_iter()
+            .find(|condition| condition.type_ == kind && condition.status == "True")
     };
-    let Some(status) = &job.status else { return Standing::Active };
+    let Some(status) = &job.status else {
+        return Standing::Active;
+    };
     if holds(status, "Complete").is_some() {
         Standing::Complete
     } else if let Some(failed) = holds(status, "Failed") {
@@ -287,7 +338,17 @@ pub fn standing(job: &Job) -> Standing {
 pub fn unreported(reason: &str, message: &str, pods: &[&Pod]) -> (Outcome, String) {
     let terminated = pods
         .iter()
-        .filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref()?.first()?.state.as_ref()?.terminated.as_ref())
+        .filter_map(|pod| {
+            pod.status
+                .as_ref()?
+                .container_statuses
+                .as_ref()?
+                .first()?
+                .state
+                .as_ref()?
+                .terminated
+                .as_ref()
+        })
         .max_by_key(|terminated| terminated.finished_at.as_ref().map(|time| time.0));
     let code = terminated.map(|terminated| terminated.exit_code);
     if terminated.is_some_and(|terminated| terminated.reason.as_deref() == Some("OOMKilled")) {
@@ -305,8 +366,14 @@ pub fn unreported(reason: &str, message: &str, pods: &[&Pod]) -> (Outcome, Strin
         Some(exit::DEFECT | 101) => Outcome::InternalError,
         _ => Outcome::Interrupted,
     };
-    let ended = code.map_or_else(|| "its pod left no exit code".to_owned(), |code| format!("exit code {code}"));
-    (outcome, format!("the worker ended without a report ({ended}); the Job says {reason}: {message}"))
+    let ended = code.map_or_else(
+        || "its pod left no exit code".to_owned(),
+        |code| format!("exit code {code}"),
+    );
+    (
+        outcome,
+        format!("the worker ended without a report ({ended}); the Job says {reason}: {message}"),
+    )
 }
 
 /// Why a pod does not start, in the words of whoever knows.
@@ -319,16 +386,27 @@ pub fn not_starting(pods: &[&Pod]) -> Option<(String, String)> {
             .iter()
             .flatten()
             .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
-            .find(|waiting| waiting.reason.as_deref().is_some_and(|reason| !PASSING.contains(&reason)));
+            .find(|waiting| {
+                waiting
+                    .reason
+                    .as_deref()
+                    .is_some_and(|reason| !PASSING.contains(&reason))
+            });
         if let Some(waiting) = waiting {
-            return Some((waiting.reason.clone().unwrap_or_default(), waiting.message.clone().unwrap_or_default()));
+            return Some((
+                waiting.reason.clone().unwrap_or_default(),
+                waiting.message.clone().unwrap_or_default(),
+            ));
         }
         let unscheduled = status
             .conditions
             .iter()
             .flatten()
             .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
-        Some((unscheduled.reason.clone().unwrap_or_default(), unscheduled.message.clone().unwrap_or_default()))
+        Some((
+            unscheduled.reason.clone().unwrap_or_default(),
+            unscheduled.message.clone().unwrap_or_default(),
+        ))
     })
 }
 
@@ -378,8 +456,16 @@ mod tests {
             "identity": {"userId": "crm_id"},
         }))
         .unwrap();
-        let run = Run { name: "people-contacts-1", stream: "contacts", epoch: 7, mapping: "m-1.0.0" };
-        let worker = WorkerImage { image: "ferrygate:1".into(), pull_policy: "Never".into() };
+        let run = Run {
+            name: "people-contacts-1",
+            stream: "contacts",
+            epoch: 7,
+            mapping: "m-1.0.0",
+        };
+        let worker = WorkerImage {
+            image: "ferrygate:1".into(),
+            pull_policy: "Never".into(),
+        };
         let job = serde_json::to_value(sync_job(&pipeline, &run, &source, &sink, &worker)).unwrap();
         let pod = &job["spec"]["template"]["spec"];
         let container = &pod["containers"][0];

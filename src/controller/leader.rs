@@ -33,7 +33,11 @@ pub struct Candidate {
 impl Candidate {
     /// A candidate by the name of `identity`, which no other has.
     pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
-        Candidate { api: Api::namespaced(client, namespace), name: name.to_owned(), identity: identity.to_owned() }
+        Candidate {
+            api: Api::namespaced(client, namespace),
+            name: name.to_owned(),
+            identity: identity.to_owned(),
+        }
     }
 
     /// Waits until this process leads.
@@ -73,11 +77,21 @@ impl Candidate {
 
     async fn try_to_lead(&self, seen: &mut Option<(String, Instant)>) -> Result<bool, kube::Error> {
         let Some(lease) = self.api.get_opt(&self.name).await? else {
-            let lease = Lease { metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() }, spec: Some(self.spec(1)) };
+            let lease = Lease {
+                metadata: ObjectMeta {
+                    name: Some(self.name.clone()),
+                    ..ObjectMeta::default()
+                },
+                spec: Some(self.spec(1)),
+            };
             return taken(self.api.create(&PostParams::default(), &lease).await);
         };
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
-        let held = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).is_some_and(|holder| !holder.is_empty());
+        let held = lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.holder_identity.as_deref())
+            .is_some_and(|holder| !holder.is_empty());
         let expired = match seen {
             Some((known, since)) if *known == version => since.elapsed() >= LEASE,
             _ => {
@@ -88,7 +102,12 @@ impl Candidate {
         if held && !expired {
             return Ok(false);
         }
-        let transitions = lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or_default() + 1;
+        let transitions = lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.lease_transitions)
+            .unwrap_or_default()
+            + 1;
         self.write(lease, self.spec(transitions)).await
     }
 
@@ -98,7 +117,10 @@ impl Candidate {
         if spec.holder_identity.as_deref() != Some(&self.identity) {
             return Ok(false);
         }
-        let spec = LeaseSpec { renew_time: Some(MicroTime(Timestamp::now())), ..spec };
+        let spec = LeaseSpec {
+            renew_time: Some(MicroTime(Timestamp::now())),
+            ..spec
+        };
         self.write(lease, spec).await
     }
 
@@ -107,7 +129,14 @@ impl Candidate {
             let lease = self.api.get(&self.name).await?;
             let spec = lease.spec.clone().unwrap_or_default();
             if spec.holder_identity.as_deref() == Some(&self.identity) {
-                self.write(lease, LeaseSpec { holder_identity: Some(String::new()), ..spec }).await?;
+                self.write(
+                    lease,
+                    LeaseSpec {
+                        holder_identity: Some(String::new()),
+                        ..spec
+                    },
+                )
+                .await?;
             }
             Ok::<_, kube::Error>(())
         };

@@ -16,7 +16,13 @@ use crate::mapping::{CompileError, Plan};
 pub async fn reconcile(mapping: Arc<MappingVersion>, context: Arc<Context>) -> Result<Action, ActError> {
     let (name, namespace) = (mapping.name_any(), mapping.namespace().unwrap_or_default());
     let pipelines: Api<SyncPipeline> = Api::namespaced(context.client.clone(), &namespace);
-    let used_by = pipelines.list(&ListParams::default()).await?.items.iter().filter(|one| takes(one, &name)).count();
+    let used_by = pipelines
+        .list(&ListParams::default())
+        .await?
+        .items
+        .iter()
+        .filter(|one| takes(one, &name))
+        .count();
     let generation = mapping.meta().generation.unwrap_or_default();
     let before = mapping.status.clone().unwrap_or_default();
     let said = verdicts(&Plan::check_spec(&mapping.spec));

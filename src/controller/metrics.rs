@@ -40,16 +40,28 @@ impl Metrics {
             Family::<Reconcile, Histogram>::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 4.0, 8)));
         let leader = Gauge::default();
         let pipelines = Pipelines::default();
-        registry.register_with_unit("reconcile_duration", "How long reconciles took", Unit::Seconds, reconciles.clone());
+        registry.register_with_unit(
+            "reconcile_duration",
+            "How long reconciles took",
+            Unit::Seconds,
+            reconciles.clone(),
+        );
         registry.register("leader", "Whether this process leads", leader.clone());
         registry.register_collector(Box::new(pipelines.clone()));
-        Metrics { registry, reconciles, leader, pipelines }
+        Metrics {
+            registry,
+            reconciles,
+            leader,
+            pipelines,
+        }
     }
 
     /// A reconcile of a kind has ended.
     pub fn reconciled(&self, kind: &'static str, well: bool, took: Duration) {
         let outcome = if well { "success" } else { "error" };
-        self.reconciles.get_or_create(&Reconcile { kind, outcome }).observe(took.as_secs_f64());
+        self.reconciles
+            .get_or_create(&Reconcile { kind, outcome })
+            .observe(took.as_secs_f64());
     }
 
     /// Whether this process leads.
@@ -59,7 +71,11 @@ impl Metrics {
 
     /// Pipelines whose streams are shown.
     pub fn watch(&self, store: Store<SyncPipeline>) {
-        self.pipelines.0.lock().unwrap_or_else(PoisonError::into_inner).push(store);
+        self.pipelines
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(store);
     }
 
     /// All of them, in the OpenMetrics text format.
@@ -95,8 +111,16 @@ impl Collector for Pipelines {
                 "When a run last succeeded",
                 |stream| stream.last_success_time.as_ref().map(|time| time.0.as_second()),
             ),
-            ("stream_dead_letters", "How many dead letters the stream holds", |stream| stream.dead_letters),
-            ("stream_last_run_read_records", "Records that the last run read", |stream| Some(stream.counts?.read)),
+            (
+                "stream_dead_letters",
+                "How many dead letters the stream holds",
+                |stream| stream.dead_letters,
+            ),
+            (
+                "stream_last_run_read_records",
+                "Records that the last run read",
+                |stream| Some(stream.counts?.read),
+            ),
             (
                 "stream_last_run_delivered_records",
                 "Records that the last run delivered",
@@ -121,8 +145,11 @@ impl Collector for Pipelines {
                 let (namespace, pipeline_name) = (pipeline.namespace().unwrap_or_default(), pipeline.name_any());
                 for stream in pipeline.status.iter().flat_map(|status| &status.streams) {
                     let Some(value) = measure(stream) else { continue };
-                    let labels =
-                        [("namespace", namespace.as_str()), ("pipeline", &pipeline_name), ("stream", &stream.name)];
+                    let labels = [
+                        ("namespace", namespace.as_str()),
+                        ("pipeline", &pipeline_name),
+                        ("stream", &stream.name),
+                    ];
                     ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
                 }
             }

@@ -22,18 +22,33 @@ pub fn probe(kind: &str, uid: &str, name: &str, generation: i64, due: Timestamp)
 /// The name of the volume claim that holds a pipeline's state.
 pub fn state_claim(pipeline: &str) -> String {
     let plain = format!("{pipeline}-state");
-    if plain.len() <= LONGEST { plain } else { named(&plain, pipeline) }
+    if plain.len() <= LONGEST {
+        plain
+    } else {
+        named(&plain, pipeline)
+    }
 }
 
 /// A label's value: the name itself where it fits, or its beginning and a hash.
 pub fn label(name: &str) -> String {
-    if name.len() <= LONGEST { name.to_owned() } else { named(name, name) }
+    if name.len() <= LONGEST {
+        name.to_owned()
+    } else {
+        named(name, name)
+    }
 }
 
 /// A readable beginning and a hash of the whole cause.
 fn named(readable: &str, cause: &str) -> String {
-    let hash: String = Sha256::digest(cause).iter().take(HASH_DIGITS / 2).map(|byte| format!("{byte:02x}")).collect();
-    let mut beginning: String = readable.chars().map(|each| if each == '.' { '-' } else { each }).collect();
+    let hash: String = Sha256::digest(cause)
+        .iter()
+        .take(HASH_DIGITS / 2)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let mut beginning: String = readable
+        .chars()
+        .map(|each| if each == '.' { '-' } else { each })
+        .collect();
     beginning.truncate(LONGEST - HASH_DIGITS - 1);
     format!("{}-{hash}", beginning.trim_end_matches('-'))
 }
@@ -46,8 +61,16 @@ mod tests {
     fn names_are_valid_at_any_length_and_differ_where_their_causes_do() {
         let slot: Timestamp = "2026-05-04T08:00:00Z".parse().unwrap();
         let long = "a".repeat(253);
-        for name in [run("u", &long, "contacts", slot, 1), run("u", "b.c", "s", slot, 1), state_claim(&long), label(&long)] {
-            assert!(name.len() <= LONGEST && !name.ends_with('-') && !name.contains('.'), "{name}");
+        for name in [
+            run("u", &long, "contacts", slot, 1),
+            run("u", "b.c", "s", slot, 1),
+            state_claim(&long),
+            label(&long),
+        ] {
+            assert!(
+                name.len() <= LONGEST && !name.ends_with('-') && !name.contains('.'),
+                "{name}"
+            );
         }
         let all = [
             run("u", &long, "contacts", slot, 1),

@@ -24,8 +24,12 @@ impl Made {
     /// What carries a label of the resource's.
     pub async fn observe(client: &Client, namespace: &str, label: &str, value: &str) -> Result<Made, kube::Error> {
         let labelled = ListParams::default().labels(&format!("{label}={value}"));
-        let jobs = Api::<Job>::namespaced(client.clone(), namespace).list(&labelled).await?;
-        let pods = Api::<Pod>::namespaced(client.clone(), namespace).list(&labelled).await?;
+        let jobs = Api::<Job>::namespaced(client.clone(), namespace)
+            .list(&labelled)
+            .await?;
+        let pods = Api::<Pod>::namespaced(client.clone(), namespace)
+            .list(&labelled)
+            .await?;
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
         Ok(Made {
             jobs: jobs.items.into_iter().map(|job| (job.name_any(), job)).collect(),
@@ -37,7 +41,10 @@ impl Made {
     /// The Pods of a Job.
     pub fn pods_of(&self, job: &str) -> Vec<&Pod> {
         const JOB_NAME: &str = "batch.kubernetes.io/job-name";
-        self.pods.iter().filter(|pod| pod.labels().get(JOB_NAME).is_some_and(|name| name == job)).collect()
+        self.pods
+            .iter()
+            .filter(|pod| pod.labels().get(JOB_NAME).is_some_and(|name| name == job))
+            .collect()
     }
 }
 

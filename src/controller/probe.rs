@@ -46,7 +46,7 @@ pub struct Question<'a> {
     /// The Jobs and Pods.
     pub made: &'a Made,
     /// A name for a probe that becomes due now.
-    pub name: &'a dyn Fn(Timestamp) -> String,
+    pub name: &'a (dyn Fn(Timestamp) -> String + Sync),
     /// The clock.
     pub now: Timestamp,
 }
@@ -97,7 +97,11 @@ fn collect(decision: &mut Decision, question: &Question<'_>, active: &str, ended
             message,
         });
     }
-    if let Some(result) = decision.result.as_ref().filter(|result| result.outcome != Outcome::Succeeded) {
+    if let Some(result) = decision
+        .result
+        .as_ref()
+        .filter(|result| result.outcome != Outcome::Succeeded)
+    {
         decision.notice = Some(Notice {
             warning: true,
             reason: result.outcome.reason().to_owned(),
@@ -123,17 +127,45 @@ fn due(result: Option<&ProbeResult>, question: &Question<'_>) -> Timestamp {
 /// `Ready`, `Reconciling` and `Stalled`, from what is known of the probes. They never contradict one another: a resource is
 /// ready, on its way, or waits for a person.
 pub fn verdicts(decision: &Decision, question: &Question<'_>, namespace: &str) -> Vec<Verdict> {
-    let current = decision.result.as_ref().filter(|result| result.observed_generation == question.generation);
+    let current = decision
+        .result
+        .as_ref()
+        .filter(|result| result.observed_generation == question.generation);
     let (ready, reason, message, stalled) = if !question.made.has_service_account {
-        (false, "WorkerServiceAccountMissing", missing_service_account(namespace), true)
+        (
+            false,
+            "WorkerServiceAccountMissing",
+            missing_service_account(namespace),
+            true,
+        )
     } else if let Some((why, words)) = &decision.not_starting {
-        (false, "PodNotStarting", format!("the probe's pod does not start: {why}: {words}"), false)
+        (
+            false,
+            "PodNotStarting",
+            format!("the probe's pod does not start: {why}: {words}"),
+            false,
+        )
     } else {
         match current {
             Some(result) if result.outcome == Outcome::Succeeded => (true, "Succeeded", result.message.clone(), false),
-            Some(result) => (false, result.outcome.reason(), result.message.clone(), needs_a_person(result.outcome)),
-            None if question.suspended => (false, "Suspended", "spec.suspend is true, and it was never probed".into(), false),
-            None => (false, "Probing", "the first probe of this generation is under way".to_owned(), false),
+            Some(result) => (
+                false,
+                result.outcome.reason(),
+                result.message.clone(),
+                needs_a_person(result.outcome),
+            ),
+            None if question.suspended => (
+                false,
+                "Suspended",
+                "spec.suspend is true, and it was never probed".into(),
+                false,
+            ),
+            None => (
+                false,
+                "Probing",
+                "the first probe of this generation is under way".to_owned(),
+                false,
+            ),
         }
     };
     let status = |holds: bool| if holds { Status::True } else { Status::False };
@@ -178,15 +210,54 @@ mod tests {
     fn a_probe_starts_when_it_is_due() {
         let cases = [
             ("never probed", None, true, 1000, (true, None)),
-            ("another generation", Some(result(Outcome::Succeeded, 1, 990)), true, 1000, (true, None)),
-            ("fresh", Some(result(Outcome::Succeeded, 2, 990)), true, 1000, (false, Some(at(990 + 3600)))),
-            ("old", Some(result(Outcome::Succeeded, 2, 990)), true, 990 + 3600, (true, None)),
-            ("another object is named", Some(result(Outcome::Succeeded, 2, 990)), false, 1000, (true, None)),
-            ("failed just now", Some(result(Outcome::SourceUnavailable, 2, 990)), true, 1000, (false, Some(at(1050)))),
-            ("failed a minute ago", Some(result(Outcome::SourceUnavailable, 2, 990)), true, 1050, (true, None)),
+            (
+                "another generation",
+                Some(result(Outcome::Succeeded, 1, 990)),
+                true,
+                1000,
+                (true, None),
+            ),
+            (
+                "fresh",
+                Some(result(Outcome::Succeeded, 2, 990)),
+                true,
+                1000,
+                (false, Some(at(990 + 3600))),
+            ),
+            (
+                "old",
+                Some(result(Outcome::Succeeded, 2, 990)),
+                true,
+                990 + 3600,
+                (true, None),
+            ),
+            (
+                "another object is named",
+                Some(result(Outcome::Succeeded, 2, 990)),
+                false,
+                1000,
+                (true, None),
+            ),
+            (
+                "failed just now",
+                Some(result(Outcome::SourceUnavailable, 2, 990)),
+                true,
+                1000,
+                (false, Some(at(1050))),
+            ),
+            (
+                "failed a minute ago",
+                Some(result(Outcome::SourceUnavailable, 2, 990)),
+                true,
+                1050,
+                (true, None),
+            ),
         ];
         for (title, result, complete, now, expected) in cases {
-            let made = Made { has_service_account: true, ..Made::default() };
+            let made = Made {
+                has_service_account: true,
+                ..Made::default()
+            };
             let decision = decide(&Question {
                 active: None,
                 result: result.as_ref(),

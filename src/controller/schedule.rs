@@ -65,7 +65,8 @@ impl Cadence {
                 let every = SignedDuration::try_from(Duration::from(*every)).map_err(|_| ScheduleError::Ambiguous)?;
                 let every = every.max(SignedDuration::from_secs(1));
                 let hash = Sha256::digest(identity);
-                let number = u64::from_be_bytes([hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7]]);
+                let number =
+                    u64::from_be_bytes([hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7]]);
                 let millis = u64::try_from(every.as_millis()).unwrap_or(u64::MAX).max(1);
                 let offset = SignedDuration::from_millis(i64::try_from(number % millis).unwrap_or_default());
                 Ok(Cadence::Every { every, offset })
@@ -77,13 +78,19 @@ impl Cadence {
 
     fn of_cron(text: &str, zone: &str, now: Timestamp) -> Result<Cadence, ScheduleError> {
         let zone = TimeZone::get(zone).map_err(|_| ScheduleError::UnknownZone { zone: zone.to_owned() })?;
-        let malformed = |cause: String| ScheduleError::Malformed { cron: text.to_owned(), cause };
+        let malformed = |cause: String| ScheduleError::Malformed {
+            cron: text.to_owned(),
+            cause,
+        };
         let fields = text.split_whitespace().count();
         if fields != 5 && !text.starts_with('@') {
             return Err(malformed(format!("it has {fields}")));
         }
         let cron = Cron::from_str(text).map_err(|cause| malformed(cause.to_string()))?;
-        let cadence = Cadence::Cron { cron: Box::new(cron), zone };
+        let cadence = Cadence::Cron {
+            cron: Box::new(cron),
+            zone,
+        };
         if cadence.after(now).is_none() {
             return Err(ScheduleError::NeverFires { cron: text.to_owned() });
         }
@@ -95,13 +102,17 @@ impl Cadence {
         match self {
             Cadence::Every { every, offset } => {
                 let step = i64::try_from(every.as_millis()).ok()?;
-                let moved = instant.as_millisecond().checked_sub(i64::try_from(offset.as_millis()).ok()?)?;
+                let moved = instant
+                    .as_millisecond()
+                    .checked_sub(i64::try_from(offset.as_millis()).ok()?)?;
                 let next = moved.div_euclid(step).checked_add(1)?.checked_mul(step)?;
                 Timestamp::from_millisecond(next.checked_add(i64::try_from(offset.as_millis()).ok()?)?).ok()
             }
             Cadence::Cron { cron, zone } => {
                 let local = instant.to_zoned(zone.clone());
-                cron.find_next_occurrence(&local, false).ok().map(|next| next.timestamp())
+                cron.find_next_occurrence(&local, false)
+                    .ok()
+                    .map(|next| next.timestamp())
             }
         }
     }
@@ -140,8 +151,14 @@ mod tests {
     fn what_can_t_be_followed_is_said() {
         let now = at("2026-05-04T08:00:00Z");
         let cases = [
-            (r#"{"cron": "0 0 30 2 *"}"#, "schedule.cron \"0 0 30 2 *\" never fires: no date fits it"),
-            (r#"{"cron": "* * *"}"#, "schedule.cron \"* * *\" is not a cron expression of five fields: it has 3"),
+            (
+                r#"{"cron": "0 0 30 2 *"}"#,
+                "schedule.cron \"0 0 30 2 *\" never fires: no date fits it",
+            ),
+            (
+                r#"{"cron": "* * *"}"#,
+                "schedule.cron \"* * *\" is not a cron expression of five fields: it has 3",
+            ),
             (
                 r#"{"cron": "0 * * * *", "timeZone": "Europe/Berln"}"#,
                 "schedule.timeZone \"Europe/Berln\" is not an IANA time zone, as Europe/Berlin is one",
@@ -156,14 +173,22 @@ mod tests {
     #[test]
     fn cron_keeps_its_wall_clock_across_daylight_saving() {
         let now = at("2026-03-28T00:00:00Z");
-        let cadence = Cadence::of(&schedule(r#"{"cron": "0 4 * * *", "timeZone": "Europe/Berlin"}"#), "x", now).unwrap();
+        let cadence = Cadence::of(
+            &schedule(r#"{"cron": "0 4 * * *", "timeZone": "Europe/Berlin"}"#),
+            "x",
+            now,
+        )
+        .unwrap();
         let mut slots = Vec::new();
         let mut last = now;
         for _ in 0..3 {
             last = cadence.after(last).unwrap();
             slots.push(last.to_string());
         }
-        assert_eq!(slots, ["2026-03-28T03:00:00Z", "2026-03-29T02:00:00Z", "2026-03-30T02:00:00Z"]);
+        assert_eq!(
+            slots,
+            ["2026-03-28T03:00:00Z", "2026-03-29T02:00:00Z", "2026-03-30T02:00:00Z"]
+        );
     }
 
     #[test]
@@ -181,7 +206,11 @@ mod tests {
     #[test]
     fn intervals_are_spread_by_their_identity() {
         let now = at("2026-05-04T08:00:00Z");
-        let slot = |identity: &str| Cadence::of(&schedule(r#"{"every": "1h"}"#), identity, now).unwrap().after(now);
+        let slot = |identity: &str| {
+            Cadence::of(&schedule(r#"{"every": "1h"}"#), identity, now)
+                .unwrap()
+                .after(now)
+        };
         assert_eq!(slot("a"), slot("a"));
         assert_ne!(slot("a"), slot("b"));
     }

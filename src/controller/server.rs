@@ -19,7 +19,9 @@ pub async fn serve(address: SocketAddr, metrics: Arc<Metrics>, shutdown: Cancell
         .route("/readyz", get(async || "ok"))
         .route("/metrics", get(async move || exposition(&metrics)));
     let listener = TcpListener::bind(address).await?;
-    axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    axum::serve(listener, routes)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await
 }
 
 fn exposition(metrics: &Metrics) -> impl IntoResponse + use<> {

@@ -48,8 +48,14 @@ pub async fn reconcile(sink: Arc<CdpSink>, context: Arc<Context>) -> Result<Acti
     write_status(&context, sink.as_ref(), sink.status.as_ref(), &after).await?;
     // If the process ends here, the status names a probe without a Job, and the next reconcile creates it.
     if let Some(run) = decision.active.filter(|_| decision.create) {
-        let job =
-            probe_job(sink.as_ref(), ("--sink", SINK_LABEL), &run, &[], sink_secrets(&sink.spec), &context.worker);
+        let job = probe_job(
+            sink.as_ref(),
+            ("--sink", SINK_LABEL),
+            &run,
+            &[],
+            sink_secrets(&sink.spec),
+            &context.worker,
+        );
         create_job(&context, &job, sink.uid().as_deref()).await?;
     }
     if let Some(notice) = decision.notice {

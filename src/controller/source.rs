@@ -33,7 +33,8 @@ pub async fn reconcile(source: Arc<CrmSource>, context: Arc<Context>) -> Result<
         result: before.probe.as_ref(),
         generation,
         complete: described == objects,
-        every: SignedDuration::try_from(std::time::Duration::from(source.spec.schema_check.every)).unwrap_or(SignedDuration::MAX),
+        every: SignedDuration::try_from(std::time::Duration::from(source.spec.schema_check.every))
+            .unwrap_or(SignedDuration::MAX),
         suspended: source.spec.suspend,
         made: &made,
         name: &|due| names::probe("CrmSource", &uid, &name, generation, due),
@@ -41,7 +42,10 @@ pub async fn reconcile(source: Arc<CrmSource>, context: Arc<Context>) -> Result<
     };
     let decision = decide(&question);
     let mut said = verdicts(&decision, &question, &namespace);
-    let outcome = decision.result.as_ref().map(|result| (result.outcome, result.message.clone()));
+    let outcome = decision
+        .result
+        .as_ref()
+        .map(|result| (result.outcome, result.message.clone()));
     said.extend(about_the_org(outcome));
     let after = CrmSourceStatus {
         observed_generation: Some(generation),
@@ -56,7 +60,14 @@ pub async fn reconcile(source: Arc<CrmSource>, context: Arc<Context>) -> Result<
     if let Some(run) = decision.active.filter(|_| decision.create) {
         let objects: Vec<_> = objects.into_iter().collect();
         let secrets = source_secrets(&source.spec);
-        let job = probe_job(source.as_ref(), ("--source", SOURCE_LABEL), &run, &objects, secrets, &context.worker);
+        let job = probe_job(
+            source.as_ref(),
+            ("--source", SOURCE_LABEL),
+            &run,
+            &objects,
+            secrets,
+            &context.worker,
+        );
         create_job(&context, &job, source.uid().as_deref()).await?;
     }
     if let Some(notice) = decision.notice {
@@ -67,14 +78,23 @@ pub async fn reconcile(source: Arc<CrmSource>, context: Arc<Context>) -> Result<
 
 /// The CRM objects that pipelines of this source name.
 fn mapped_objects(source: &str, pipelines: &[SyncPipeline]) -> BTreeSet<String> {
-    let ours = pipelines.iter().filter(|pipeline| pipeline.spec.source_ref.name == source);
-    ours.flat_map(|pipeline| &pipeline.spec.streams).map(|stream| stream.object.clone()).collect()
+    let ours = pipelines
+        .iter()
+        .filter(|pipeline| pipeline.spec.source_ref.name == source);
+    ours.flat_map(|pipeline| &pipeline.spec.streams)
+        .map(|stream| stream.object.clone())
+        .collect()
 }
 
 /// `Authenticated` and `SchemaObserved`: what the last probe learned of the org.
 fn about_the_org(outcome: Option<(Outcome, String)>) -> Vec<Verdict> {
     let (authenticated, schema, reason, message) = match outcome {
-        None => (Status::Unknown, Status::Unknown, "Probing", "no probe has ended yet".to_owned()),
+        None => (
+            Status::Unknown,
+            Status::Unknown,
+            "Probing",
+            "no probe has ended yet".to_owned(),
+        ),
         Some((Outcome::Succeeded, message)) => (Status::True, Status::True, "Succeeded", message),
         Some((Outcome::SchemaDrifted, message)) => (Status::True, Status::False, "SchemaDrifted", message),
         Some((Outcome::AuthenticationFailed, message)) => {

@@ -81,9 +81,10 @@ async fn started(options: Options, shutdown: CancellationToken) -> Result<(), ku
     let stop = shutdown.child_token();
     let served = tokio::spawn(server::serve(options.metrics_address, metrics.clone(), stop.clone()));
 
-    let candidate = options.lease_namespace.as_deref().map(|namespace| {
-        Candidate::new(client.clone(), namespace, LEASE_NAME, &options.identity)
-    });
+    let candidate = options
+        .lease_namespace
+        .as_deref()
+        .map(|namespace| Candidate::new(client.clone(), namespace, LEASE_NAME, &options.identity));
     if let Some(candidate) = &candidate {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -95,14 +96,26 @@ async fn started(options: Options, shutdown: CancellationToken) -> Result<(), ku
         client: client.clone(),
         recorder: Recorder::new(
             client.clone(),
-            Reporter { controller: "ferrygate".to_owned(), instance: Some(options.identity.clone()) },
+            Reporter {
+                controller: "ferrygate".to_owned(),
+                instance: Some(options.identity.clone()),
+            },
         ),
-        worker: WorkerImage { image: options.worker_image, pull_policy: options.worker_image_pull_policy },
+        worker: WorkerImage {
+            image: options.worker_image,
+            pull_policy: options.worker_image_pull_policy,
+        },
         metrics: metrics.clone(),
     });
-    let scopes = if options.namespaces.is_empty() { vec![None] } else { options.namespaces.into_iter().map(Some).collect() };
-    let controllers: FuturesUnordered<_> =
-        scopes.iter().map(|scope| serve_scope(scope.as_deref(), context.clone(), stop.clone())).collect();
+    let scopes = if options.namespaces.is_empty() {
+        vec![None]
+    } else {
+        options.namespaces.into_iter().map(Some).collect()
+    };
+    let controllers: FuturesUnordered<_> = scopes
+        .iter()
+        .map(|scope| serve_scope(scope.as_deref(), context.clone(), stop.clone()))
+        .collect();
     let controllers = controllers.collect::<Vec<()>>();
     match candidate {
         None => {
@@ -139,13 +152,22 @@ async fn serve_scope(scope: Option<&str>, context: Arc<Context>, stop: Cancellat
     let pipelines = Controller::new(scoped::<SyncPipeline>(client, scope), all());
     let store = pipelines.store();
     context.metrics.watch(store.clone());
-    let by_source = referring(&store, |pipeline, source: &CrmSource| pipeline.spec.source_ref.name == source.name_any());
-    let by_sink = referring(&store, |pipeline, sink: &CdpSink| pipeline.spec.sink_ref.name == sink.name_any());
-    let by_mapping =
-        referring(&store, |pipeline, mapping: &MappingVersion| pipeline.spec.mapping_ref.name == mapping.spec.mapping);
+    let by_source = referring(&store, |pipeline, source: &CrmSource| {
+        pipeline.spec.source_ref.name == source.name_any()
+    });
+    let by_sink = referring(&store, |pipeline, sink: &CdpSink| {
+        pipeline.spec.sink_ref.name == sink.name_any()
+    });
+    let by_mapping = referring(&store, |pipeline, mapping: &MappingVersion| {
+        pipeline.spec.mapping_ref.name == mapping.spec.mapping
+    });
     let pipelines = pipelines
         .owns(scoped::<Job>(client, scope), ours.clone())
-        .watches(scoped::<Pod>(client, scope), ours.clone(), labelled(&store, PIPELINE_LABEL))
+        .watches(
+            scoped::<Pod>(client, scope),
+            ours.clone(),
+            labelled(&store, PIPELINE_LABEL),
+        )
         .watches(scoped::<CrmSource>(client, scope), all(), by_source)
         .watches(scoped::<CdpSink>(client, scope), all(), by_sink)
         .watches(scoped::<MappingVersion>(client, scope), all(), by_mapping);
@@ -162,18 +184,28 @@ async fn serve_scope(scope: Option<&str>, context: Arc<Context>, stop: Cancellat
 
     let sinks = Controller::new(scoped::<CdpSink>(client, scope), all());
     let sink_pods = labelled(&sinks.store(), SINK_LABEL);
-    let sinks = sinks
-        .owns(scoped::<Job>(client, scope), ours.clone())
-        .watches(scoped::<Pod>(client, scope), ours, sink_pods);
+    let sinks =
+        sinks
+            .owns(scoped::<Job>(client, scope), ours.clone())
+            .watches(scoped::<Pod>(client, scope), ours, sink_pods);
 
     let mappings = Controller::new(scoped::<MappingVersion>(client, scope), all());
     let versions = mappings.store();
-    let mappings = mappings.watches(scoped::<SyncPipeline>(client, scope), all(), move |pipeline: SyncPipeline| {
-        let same = move |mapping: &Arc<MappingVersion>| {
-            mapping.namespace() == pipeline.namespace() && mapping.spec.mapping == pipeline.spec.mapping_ref.name
-        };
-        versions.state().into_iter().filter(same).map(|mapping| ObjectRef::from_obj(&*mapping)).collect::<Vec<_>>()
-    });
+    let mappings = mappings.watches(
+        scoped::<SyncPipeline>(client, scope),
+        all(),
+        move |pipeline: SyncPipeline| {
+            let same = move |mapping: &Arc<MappingVersion>| {
+                mapping.namespace() == pipeline.namespace() && mapping.spec.mapping == pipeline.spec.mapping_ref.name
+            };
+            versions
+                .state()
+                .into_iter()
+                .filter(same)
+                .map(|mapping| ObjectRef::from_obj(&*mapping))
+                .collect::<Vec<_>>()
+        },
+    );
 
     tokio::join!(
         drive("SyncPipeline", pipelines, pipeline::reconcile, &context, &stop),
@@ -184,14 +216,21 @@ async fn serve_scope(scope: Option<&str>, context: Arc<Context>, stop: Cancellat
 }
 
 /// The pipelines of a cache that refer to a resource.
-fn referring<K: Resource<DynamicType = ()>>(
-    store: &Store<SyncPipeline>,
-    refers: impl Fn(&SyncPipeline, &K) -> bool,
-) -> impl Fn(K) -> Vec<ObjectRef<SyncPipeline>> {
+fn referring<K, F>(store: &Store<SyncPipeline>, refers: F) -> impl Fn(K) -> Vec<ObjectRef<SyncPipeline>> + use<K, F>
+where
+    K: Resource<DynamicType = ()>,
+    F: Fn(&SyncPipeline, &K) -> bool,
+{
     let store = store.clone();
     move |resource| {
-        let same = |pipeline: &Arc<SyncPipeline>| pipeline.namespace() == resource.namespace() && refers(pipeline, &resource);
-        store.state().into_iter().filter(same).map(|pipeline| ObjectRef::from_obj(&*pipeline)).collect()
+        let same =
+            |pipeline: &Arc<SyncPipeline>| pipeline.namespace() == resource.namespace() && refers(pipeline, &resource);
+        store
+            .state()
+            .into_iter()
+            .filter(same)
+            .map(|pipeline| ObjectRef::from_obj(&*pipeline))
+            .collect()
     }
 }
 
@@ -202,14 +241,26 @@ where
 {
     let store = store.clone();
     move |pod| {
-        let Some(value) = pod.labels().get(label) else { return Vec::new() };
+        let Some(value) = pod.labels().get(label) else {
+            return Vec::new();
+        };
         let same = |one: &Arc<K>| one.namespace() == pod.namespace() && names::label(&one.name_any()) == *value;
-        store.state().into_iter().filter(same).map(|one| ObjectRef::from_obj(&*one)).collect()
+        store
+            .state()
+            .into_iter()
+            .filter(same)
+            .map(|one| ObjectRef::from_obj(&*one))
+            .collect()
     }
 }
 
-async fn drive<K, R, F>(kind: &'static str, controller: Controller<K>, reconcile: R, context: &Arc<Context>, stop: &CancellationToken)
-where
+async fn drive<K, R, F>(
+    kind: &'static str,
+    controller: Controller<K>,
+    reconcile: R,
+    context: &Arc<Context>,
+    stop: &CancellationToken,
+) where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K::DynamicType: Eq + Hash + Clone,
     R: Fn(Arc<K>, Arc<Context>) -> F + Clone,

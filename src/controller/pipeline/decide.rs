@@ -57,7 +57,12 @@ pub struct OwnedRun {
 impl OwnedRun {
     /// The run as a Job is built from it.
     pub fn borrowed(&self) -> Run<'_> {
-        Run { name: &self.name, stream: &self.stream, epoch: self.epoch, mapping: &self.mapping }
+        Run {
+            name: &self.name,
+            stream: &self.stream,
+            epoch: self.epoch,
+            mapping: &self.mapping,
+        }
     }
 }
 
@@ -67,19 +72,40 @@ pub fn decide(pipeline: &SyncPipeline, observed: &Observed, now: Timestamp) -> D
     let generation = pipeline.meta().generation.unwrap_or_default();
     let changed = before.observed_generation != Some(generation);
     let resolved = resolve(pipeline, observed, now);
-    let mut decision = Decision { status: before.clone(), work: Vec::new(), notices: Vec::new(), wake: None };
+    let mut decision = Decision {
+        status: before.clone(),
+        work: Vec::new(),
+        notices: Vec::new(),
+        wake: None,
+    };
     let mut health = Health::default();
 
-    decision.status.streams = pipeline.spec.streams.iter().map(|stream| known(&before, stream)).collect();
+    decision.status.streams = pipeline
+        .spec
+        .streams
+        .iter()
+        .map(|stream| known(&before, stream))
+        .collect();
     remove_others(pipeline, &before, observed, &mut decision);
     for place in 0..decision.status.streams.len() {
         collect(place, observed, now, &mut decision, &mut health);
     }
     if let Ok(resolved) = &resolved {
-        let remapped = before.mapping.as_ref().is_some_and(|mapping| *mapping != resolved.mapping);
+        let remapped = before
+            .mapping
+            .as_ref()
+            .is_some_and(|mapping| *mapping != resolved.mapping);
         decision.status.mapping = Some(resolved.mapping.clone());
         for place in 0..resolved.cadences.len() {
-            advance(pipeline, place, resolved, changed || remapped, observed, now, &mut decision);
+            advance(
+                pipeline,
+                place,
+                resolved,
+                changed || remapped,
+                observed,
+                now,
+                &mut decision,
+            );
         }
     }
     let letters = decision.status.streams.iter().filter_map(|stream| stream.dead_letters);
@@ -99,12 +125,18 @@ fn wake_by(decision: &mut Decision, instant: Option<Timestamp>) {
 
 fn known(before: &SyncPipelineStatus, stream: &Stream) -> StreamStatus {
     let known = before.streams.iter().find(|known| known.name == stream.name).cloned();
-    known.unwrap_or_else(|| StreamStatus { name: stream.name.clone(), ..StreamStatus::default() })
+    known.unwrap_or_else(|| StreamStatus {
+        name: stream.name.clone(),
+        ..StreamStatus::default()
+    })
 }
 
 /// The Jobs of streams that the spec no longer has are deleted.
 fn remove_others(pipeline: &SyncPipeline, before: &SyncPipelineStatus, observed: &Observed, decision: &mut Decision) {
-    let gone = before.streams.iter().filter(|known| pipeline.spec.streams.iter().all(|stream| stream.name != known.name));
+    let gone = before
+        .streams
+        .iter()
+        .filter(|known| pipeline.spec.streams.iter().all(|stream| stream.name != known.name));
     for run in gone.filter_map(|stream| stream.active_run.as_ref()) {
         if observed.made.jobs.contains_key(&run.name) {
             decision.work.push(Work::Delete(run.name.clone()));
@@ -113,13 +145,7 @@ fn remove_others(pipeline: &SyncPipeline, before: &SyncPipelineStatus, observed:
 }
 
 /// A run whose Job has ended becomes the last run; Jobs that were kept long enough are deleted.
-fn collect(
-    place: usize,
-    observed: &Observed,
-    now: Timestamp,
-    decision: &mut Decision,
-    health: &mut Health,
-) {
+fn collect(place: usize, observed: &Observed, now: Timestamp, decision: &mut Decision, health: &mut Health) {
     let stream = &mut decision.status.streams[place];
     if let Some(run) = stream.active_run.clone() {
         match observed.made.jobs.get(&run.name).map(standing) {
@@ -159,9 +185,10 @@ fn collect(
 fn outcome_of(run: &ActiveRun, ended: &Standing, observed: &Observed) -> (Outcome, String) {
     match (ended, &run.report) {
         (Standing::Complete, Some(report)) => (report.outcome, report.message.clone()),
-        (Standing::Complete, None) => {
-            (Outcome::Succeeded, "the run succeeded; its report did not reach the status".to_owned())
-        }
+        (Standing::Complete, None) => (
+            Outcome::Succeeded,
+            "the run succeeded; its report did not reach the status".to_owned(),
+        ),
         (_, Some(report)) if report.outcome != Outcome::Succeeded => (report.outcome, report.message.clone()),
         (Standing::Failed(reason, message), _) => unreported(reason, message, &observed.made.pods_of(&run.name)),
         (Standing::Active, _) => (Outcome::InternalError, "the run has not ended".to_owned()),
@@ -199,7 +226,10 @@ fn outlived(observed: &Observed, stream: &StreamStatus) -> Vec<String> {
         .filter(|job| Some(job.name_any().as_str()) != active && standing(job) != Standing::Active)
         .collect();
     finished.sort_by_key(|job| std::cmp::Reverse(job.creation_timestamp().map(|time| time.0)));
-    let failed = finished.iter().find(|job| standing(job) != Standing::Complete).map(|job| job.name_any());
+    let failed = finished
+        .iter()
+        .find(|job| standing(job) != Standing::Complete)
+        .map(|job| job.name_any());
     let old = finished.into_iter().skip(KEPT_JOBS).map(ResourceExt::name_any);
     old.filter(|name| Some(name) != failed.as_ref()).collect()
 }
@@ -245,7 +275,11 @@ fn advance(
         }
     }
     let stream = &decision.status.streams[place];
-    if let Some(run) = stream.active_run.as_ref().filter(|run| !observed.made.jobs.contains_key(&run.name)) {
+    if let Some(run) = stream
+        .active_run
+        .as_ref()
+        .filter(|run| !observed.made.jobs.contains_key(&run.name))
+    {
         decision.work.push(Work::Create(Box::new(OwnedRun {
             name: run.name.clone(),
             stream: stream.name.clone(),
@@ -260,14 +294,18 @@ fn advance(
 /// The next run's slot, and when it starts: a stream that never ran starts at once, one that failed after a pause that grows, or
 /// at once where something was changed that may have mended it; none before the quota's reset.
 fn next_run(stream: &StreamStatus, cadence: &Cadence, changed: bool, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
-    let Some(last) = &stream.last_run else { return Some((now, now)) };
+    let Some(last) = &stream.last_run else {
+        return Some((now, now));
+    };
     let failures = stream.consecutive_failures.unwrap_or_default();
     let (slot, start) = if failures > 0 {
         let retry = last.completion_time.0.checked_add(backoff(failures)).unwrap_or(now);
         let retry = if changed { now } else { retry };
         (retry, retry)
     } else {
-        let slot = cadence.due(last.slot_time.0, now).or_else(|| cadence.after(last.slot_time.0.max(now)))?;
+        let slot = cadence
+            .due(last.slot_time.0, now)
+            .or_else(|| cadence.after(last.slot_time.0.max(now)))?;
         (slot, slot)
     };
     let parked = stream.parked_until.as_ref().map_or(start, |parked| parked.0.max(start));
@@ -334,7 +372,10 @@ mod tests {
             sources: vec![source],
             sinks: vec![sink],
             mappings: vec![mapping],
-            made: Made { has_service_account: true, ..Made::default() },
+            made: Made {
+                has_service_account: true,
+                ..Made::default()
+            },
         }
     }
 
@@ -362,7 +403,12 @@ mod tests {
     }
 
     fn condition<'a>(decision: &'a Decision, kind: &str) -> (&'a str, &'a str) {
-        let found = decision.status.conditions.iter().find(|condition| condition.type_ == kind).unwrap();
+        let found = decision
+            .status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == kind)
+            .unwrap();
         (&found.status, &found.reason)
     }
 
@@ -371,8 +417,21 @@ mod tests {
         let now = at("08:00:01");
         let first = decide(&pipeline(Value::Null), &observed(), now);
         let run = first.status.streams[0].active_run.clone().unwrap();
-        let created: Vec<_> = first.work.iter().filter_map(|work| if let Work::Create(run) = work { Some(run.name.clone()) } else { None }).collect();
-        assert_eq!((created, run.epoch, condition(&first, RECONCILING).0), (vec![run.name.clone()], 1, "True"));
+        let created: Vec<_> = first
+            .work
+            .iter()
+            .filter_map(|work| {
+                if let Work::Create(run) = work {
+                    Some(run.name.clone())
+                } else {
+                    None
+                }
+            })
+            .collect();
+        assert_eq!(
+            (created, run.epoch, condition(&first, RECONCILING).0),
+            (vec![run.name.clone()], 1, "True")
+        );
 
         // The process ended before the Job was created: the very same one is created, and the status stays.
         let again = decide(&pipeline(json!(first.status)), &observed(), at("08:00:09"));
@@ -415,10 +474,24 @@ mod tests {
                 next > at("08:00:05") && next <= at("08:05:05"),
                 ended.wake,
             ),
-            (true, Some(Outcome::Succeeded), ("True", "Succeeded"), "True", "True", true, Some(next)),
+            (
+                true,
+                Some(Outcome::Succeeded),
+                ("True", "Succeeded"),
+                "True",
+                "True",
+                true,
+                Some(next)
+            ),
         );
         let due = decide(&pipeline(json!(ended.status)), &seen, next);
-        assert_eq!(due.status.streams[0].active_run.as_ref().map(|run| (run.epoch, run.slot_time.0)), Some((2, next)));
+        assert_eq!(
+            due.status.streams[0]
+                .active_run
+                .as_ref()
+                .map(|run| (run.epoch, run.slot_time.0)),
+            Some((2, next))
+        );
     }
 
     #[test]
@@ -437,7 +510,8 @@ mod tests {
     fn a_failed_run_is_tried_again_after_a_pause_or_at_once_when_something_was_changed() {
         let mut status = decide(&pipeline(Value::Null), &observed(), at("08:00:01")).status;
         let run = status.streams[0].active_run.as_mut().unwrap();
-        run.report = serde_json::from_value(json!({"outcome": "SchemaDrifted", "message": "field Fax is gone"})).unwrap();
+        run.report =
+            serde_json::from_value(json!({"outcome": "SchemaDrifted", "message": "field Fax is gone"})).unwrap();
         let name = run.name.clone();
         let mut seen = observed();
         seen.made.jobs = BTreeMap::from([job(&name, "Failed")]);
@@ -454,7 +528,10 @@ mod tests {
         let mut changed = pipeline(json!(failed.status));
         changed.metadata.generation = Some(2);
         let again = decide(&changed, &seen, at("08:01:05"));
-        assert_eq!(again.status.streams[0].active_run.as_ref().map(|run| run.epoch), Some(2));
+        assert_eq!(
+            again.status.streams[0].active_run.as_ref().map(|run| run.epoch),
+            Some(2)
+        );
     }
 
     #[test]
@@ -463,13 +540,21 @@ mod tests {
             let mut seen = observed();
             change(&mut seen);
             let decision = decide(&pipeline(Value::Null), &seen, at("08:00:01"));
-            (condition(&decision, READY).1.to_owned(), condition(&decision, STALLED).0.to_owned(), decision.work.len())
+            (
+                condition(&decision, READY).1.to_owned(),
+                condition(&decision, STALLED).0.to_owned(),
+                decision.work.len(),
+            )
         };
         let cases: [(fn(&mut Observed), &str, &str); 5] = [
             (|seen| seen.sources.clear(), "SourceNotFound", "True"),
             (|seen| seen.sinks.clear(), "SinkNotFound", "True"),
             (|seen| seen.mappings.clear(), "MappingNotFound", "True"),
-            (|seen| seen.made.has_service_account = false, "WorkerServiceAccountMissing", "True"),
+            (
+                |seen| seen.made.has_service_account = false,
+                "WorkerServiceAccountMissing",
+                "True",
+            ),
             (|seen| seen.sources[0].status = None, "SourceNotReady", "False"),
         ];
         for (change, reason, stalled) in cases {

@@ -50,24 +50,52 @@ fn readiness(status: &SyncPipelineStatus, health: &Health) -> Vec<Verdict> {
 
 fn judge(status: &SyncPipelineStatus, health: &Health) -> (bool, bool, &'static str, String) {
     if let Some(obstacle) = &health.obstacle {
-        return (false, obstacle.needs_a_person, obstacle.reason, obstacle.message.clone());
+        return (
+            false,
+            obstacle.needs_a_person,
+            obstacle.reason,
+            obstacle.message.clone(),
+        );
     }
     if let Some((stream, why, words)) = health.not_starting.first() {
-        return (false, false, "PodNotStarting", format!("the pod of stream {stream} does not start: {why}: {words}"));
+        return (
+            false,
+            false,
+            "PodNotStarting",
+            format!("the pod of stream {stream} does not start: {why}: {words}"),
+        );
     }
-    let failed = status.streams.iter().filter_map(|stream| Some((stream, failure(stream)?)));
+    let failed = status
+        .streams
+        .iter()
+        .filter_map(|stream| Some((stream, failure(stream)?)));
     // What waits for a person is said before what passes by itself.
     if let Some((stream, (outcome, message))) = failed.max_by_key(|(_, (outcome, _))| needs_a_person(*outcome)) {
         let message = format!("stream {}: {message}", stream.name);
         return (false, needs_a_person(outcome), outcome.reason(), message);
     }
     if health.suspended {
-        return (true, false, "Suspended", "spec.suspend of the pipeline or of its source is true".to_owned());
+        return (
+            true,
+            false,
+            "Suspended",
+            "spec.suspend of the pipeline or of its source is true".to_owned(),
+        );
     }
     let first = status.streams.iter().find(|stream| stream.last_success_time.is_none());
     match first {
-        Some(stream) => (false, false, "FirstRun", format!("the first run of stream {} has not ended yet", stream.name)),
-        None => (true, false, "Succeeded", "the last run of every stream succeeded".to_owned()),
+        Some(stream) => (
+            false,
+            false,
+            "FirstRun",
+            format!("the first run of stream {} has not ended yet", stream.name),
+        ),
+        None => (
+            true,
+            false,
+            "Succeeded",
+            "the last run of every stream succeeded".to_owned(),
+        ),
     }
 }
 
@@ -83,33 +111,62 @@ fn fresh(pipeline: &SyncPipeline, status: &SyncPipelineStatus, now: Timestamp) -
     let (mut late, mut unknown, mut wake): (Vec<String>, bool, Option<Timestamp>) = (Vec::new(), false, None);
     for (spec, stream) in pipeline.spec.streams.iter().zip(&status.streams) {
         let Some(freshness) = &spec.freshness else { continue };
-        let objective = SignedDuration::try_from(std::time::Duration::from(freshness.objective)).unwrap_or(SignedDuration::MAX);
+        let objective =
+            SignedDuration::try_from(std::time::Duration::from(freshness.objective)).unwrap_or(SignedDuration::MAX);
         let complete = stream.complete_as_of.as_ref().map(|time| time.0);
-        let deadline = complete.unwrap_or(created).checked_add(objective).unwrap_or(Timestamp::MAX);
+        let deadline = complete
+            .unwrap_or(created)
+            .checked_add(objective)
+            .unwrap_or(Timestamp::MAX);
         if deadline > now {
             wake = wake.into_iter().chain([deadline]).min();
             unknown |= complete.is_none();
         } else {
             let how = match failure(stream) {
                 Some((outcome, message)) => {
-                    let run = stream.last_run.as_ref().map(|run| run.name.as_str()).unwrap_or_default();
+                    let run = stream
+                        .last_run
+                        .as_ref()
+                        .map(|run| run.name.as_str())
+                        .unwrap_or_default();
                     format!("the last run ended with {} (run {run}): {message}", outcome.reason())
                 }
                 None if stream.active_run.is_some() => "a run is under way".to_owned(),
                 None => "the last run succeeded; runs start too seldom, or are not started".to_owned(),
             };
-            late.push(format!("stream {} missed its objective of {:?}; {how}", spec.name, freshness.objective));
+            late.push(format!(
+                "stream {} missed its objective of {:?}; {how}",
+                spec.name, freshness.objective
+            ));
         }
     }
     let verdict = if !late.is_empty() {
-        let message = format!("{}. completeAsOf has the instant. See runbook FerrygateFreshnessMissed.", late.join(". "));
+        let message = format!(
+            "{}. completeAsOf has the instant. See runbook FerrygateFreshnessMissed.",
+            late.join(". ")
+        );
         Verdict::new(FRESH, Status::False, "ObjectiveMissed", message)
     } else if unknown {
-        Verdict::new(FRESH, Status::Unknown, "FirstRun", "a stream with an objective has not been complete yet")
+        Verdict::new(
+            FRESH,
+            Status::Unknown,
+            "FirstRun",
+            "a stream with an objective has not been complete yet",
+        )
     } else if wake.is_none() {
-        Verdict::new(FRESH, Status::True, "NoObjective", "no stream has a freshness objective")
+        Verdict::new(
+            FRESH,
+            Status::True,
+            "NoObjective",
+            "no stream has a freshness objective",
+        )
     } else {
-        Verdict::new(FRESH, Status::True, "ObjectiveMet", "every stream meets its freshness objective")
+        Verdict::new(
+            FRESH,
+            Status::True,
+            "ObjectiveMet",
+            "every stream meets its freshness objective",
+        )
     };
     (verdict, wake)
 }
@@ -136,9 +193,19 @@ fn reconciled(status: &SyncPipelineStatus) -> Verdict {
         );
         Verdict::new(RECONCILED, Status::False, "CountsDiffer", message)
     } else if counted < status.streams.len() {
-        Verdict::new(RECONCILED, Status::Unknown, "NotCounted", "not every stream has been counted yet")
+        Verdict::new(
+            RECONCILED,
+            Status::Unknown,
+            "NotCounted",
+            "not every stream has been counted yet",
+        )
     } else {
-        Verdict::new(RECONCILED, Status::True, "CountsAgree", "the CRM and the delivered state have the same records")
+        Verdict::new(
+            RECONCILED,
+            Status::True,
+            "CountsAgree",
+            "the CRM and the delivered state have the same records",
+        )
     }
 }
 
@@ -147,6 +214,11 @@ fn suspended(health: &Health) -> Verdict {
         let message = "no run is started while spec.suspend of the pipeline or of its source is true";
         Verdict::new(SUSPENDED, Status::True, "Suspended", message)
     } else {
-        Verdict::new(SUSPENDED, Status::False, "NotSuspended", "runs are started by the schedules")
+        Verdict::new(
+            SUSPENDED,
+            Status::False,
+            "NotSuspended",
+            "runs are started by the schedules",
+        )
     }
 }

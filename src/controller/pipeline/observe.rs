@@ -26,9 +26,18 @@ pub async fn observe(client: &Client, pipeline: &SyncPipeline) -> Result<Observe
     let namespace = pipeline.namespace().unwrap_or_default();
     let everything = ListParams::default();
     Ok(Observed {
-        sources: Api::namespaced(client.clone(), &namespace).list(&everything).await?.items,
-        sinks: Api::namespaced(client.clone(), &namespace).list(&everything).await?.items,
-        mappings: Api::namespaced(client.clone(), &namespace).list(&everything).await?.items,
+        sources: Api::namespaced(client.clone(), &namespace)
+            .list(&everything)
+            .await?
+            .items,
+        sinks: Api::namespaced(client.clone(), &namespace)
+            .list(&everything)
+            .await?
+            .items,
+        mappings: Api::namespaced(client.clone(), &namespace)
+            .list(&everything)
+            .await?
+            .items,
         made: Made::observe(client, &namespace, PIPELINE_LABEL, &names::label(&pipeline.name_any())).await?,
     })
 }

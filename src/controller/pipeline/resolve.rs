@@ -40,19 +40,34 @@ pub struct Obstacle {
 
 impl Obstacle {
     fn mend(reason: &'static str, message: impl Into<String>) -> Self {
-        Obstacle { reason, message: message.into(), needs_a_person: true }
+        Obstacle {
+            reason,
+            message: message.into(),
+            needs_a_person: true,
+        }
     }
 
     fn wait(reason: &'static str, message: impl Into<String>) -> Self {
-        Obstacle { reason, message: message.into(), needs_a_person: false }
+        Obstacle {
+            reason,
+            message: message.into(),
+            needs_a_person: false,
+        }
     }
 }
 
 /// Resolves a pipeline, or says the first thing that is in the way.
-pub fn resolve<'a>(pipeline: &'a SyncPipeline, observed: &'a Observed, now: Timestamp) -> Result<Resolved<'a>, Obstacle> {
+pub fn resolve<'a>(
+    pipeline: &'a SyncPipeline,
+    observed: &'a Observed,
+    now: Timestamp,
+) -> Result<Resolved<'a>, Obstacle> {
     let namespace = pipeline.namespace().unwrap_or_default();
     if !observed.made.has_service_account {
-        return Err(Obstacle::mend("WorkerServiceAccountMissing", missing_service_account(&namespace)));
+        return Err(Obstacle::mend(
+            "WorkerServiceAccountMissing",
+            missing_service_account(&namespace),
+        ));
     }
     let mut cadences = Vec::new();
     for stream in &pipeline.spec.streams {
@@ -62,26 +77,71 @@ pub fn resolve<'a>(pipeline: &'a SyncPipeline, observed: &'a Observed, now: Time
         cadences.push(cadence);
     }
     let name = &pipeline.spec.source_ref.name;
-    let source = observed.sources.iter().find(|source| source.name_any() == *name).ok_or_else(|| {
-        Obstacle::mend("SourceNotFound", not_found("sourceRef", "CrmSource", name, observed.sources.iter().map(ResourceExt::name_any)))
-    })?;
+    let source = observed
+        .sources
+        .iter()
+        .find(|source| source.name_any() == *name)
+        .ok_or_else(|| {
+            Obstacle::mend(
+                "SourceNotFound",
+                not_found(
+                    "sourceRef",
+                    "CrmSource",
+                    name,
+                    observed.sources.iter().map(ResourceExt::name_any),
+                ),
+            )
+        })?;
     let name = &pipeline.spec.sink_ref.name;
-    let sink = observed.sinks.iter().find(|sink| sink.name_any() == *name).ok_or_else(|| {
-        Obstacle::mend("SinkNotFound", not_found("sinkRef", "CdpSink", name, observed.sinks.iter().map(ResourceExt::name_any)))
-    })?;
+    let sink = observed
+        .sinks
+        .iter()
+        .find(|sink| sink.name_any() == *name)
+        .ok_or_else(|| {
+            Obstacle::mend(
+                "SinkNotFound",
+                not_found(
+                    "sinkRef",
+                    "CdpSink",
+                    name,
+                    observed.sinks.iter().map(ResourceExt::name_any),
+                ),
+            )
+        })?;
     let mapping = resolve_mapping(&pipeline.spec.mapping_ref, &observed.mappings)
         .map_err(|error| Obstacle::mend("MappingNotFound", error.to_string()))?;
     check_plans(pipeline, mapping, &sink.spec)?;
-    let source_conditions = source.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let source_conditions = source
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
     let probed = source.status.as_ref().and_then(|status| status.probe.as_ref());
-    answers("SourceNotReady", &format!("CrmSource {}", source.name_any()), source_conditions, probed)?;
-    let sink_conditions = sink.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    answers(
+        "SourceNotReady",
+        &format!("CrmSource {}", source.name_any()),
+        source_conditions,
+        probed,
+    )?;
+    let sink_conditions = sink
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
     let probed = sink.status.as_ref().and_then(|status| status.probe.as_ref());
-    answers("SinkNotReady", &format!("CdpSink {}", sink.name_any()), sink_conditions, probed)?;
+    answers(
+        "SinkNotReady",
+        &format!("CdpSink {}", sink.name_any()),
+        sink_conditions,
+        probed,
+    )?;
     Ok(Resolved {
         source: &source.spec,
         sink: &sink.spec,
-        mapping: ResolvedMapping { name: mapping.name_any(), version: mapping.spec.version.clone() },
+        mapping: ResolvedMapping {
+            name: mapping.name_any(),
+            version: mapping.spec.version.clone(),
+        },
         cadences,
         suspended: source.spec.suspend,
     })
@@ -89,7 +149,11 @@ pub fn resolve<'a>(pipeline: &'a SyncPipeline, observed: &'a Observed, now: Time
 
 fn not_found(field: &str, kind: &str, name: &str, there: impl Iterator<Item = String>) -> String {
     let there: Vec<_> = there.collect();
-    let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+    let there = if there.is_empty() {
+        "none".to_owned()
+    } else {
+        there.join(", ")
+    };
     format!("spec.{field}.name: there is no {kind} {name:?} in this namespace; there are: {there}")
 }
 
@@ -107,7 +171,11 @@ fn check_plans(pipeline: &SyncPipeline, mapping: &MappingVersion, sink: &CdpSink
     }
     Err(Obstacle::mend(
         "MappingInvalid",
-        format!("MappingVersion {} does not serve this pipeline: {}", mapping.name_any(), errors.join("; ")),
+        format!(
+            "MappingVersion {} does not serve this pipeline: {}",
+            mapping.name_any(),
+            errors.join("; ")
+        ),
     ))
 }
 
@@ -129,7 +197,9 @@ fn answers(
         return Err(Obstacle::mend(reason, message));
     }
     match probed {
-        Some(result) if !needs_a_person(result.outcome) && result.outcome != crate::api::common::Outcome::Succeeded => Ok(()),
+        Some(result) if !needs_a_person(result.outcome) && result.outcome != crate::api::common::Outcome::Succeeded => {
+            Ok(())
+        }
         _ => Err(Obstacle::wait(reason, message)),
     }
 }
@@ -146,7 +216,9 @@ mod tests {
 
     #[test]
     fn the_pause_between_tries_grows_and_ends_at_ten_minutes() {
-        let pauses: Vec<_> = [0, 1, 2, 3, 5, 6, 1000].map(|failures| backoff(failures).as_secs()).into();
+        let pauses: Vec<_> = [0, 1, 2, 3, 5, 6, 1000]
+            .map(|failures| backoff(failures).as_secs())
+            .into();
         assert_eq!(pauses, [30, 30, 60, 120, 480, 600, 600]);
     }
 }
