@@ -272,8 +272,9 @@ impl Place<'_> {
         let reader = serde_ignored::Deserializer::new(document, &mut note);
         let read = serde_path_to_error::deserialize(reader)
             .map_err(|error| self.invalid(format!("{}: {}", error.path(), error.inner())))?;
-        // `status` and fields of the metadata that no cluster wrote are none of a sync's concern.
-        unknown.retain(|path| !path.starts_with("status") && !path.starts_with("metadata"));
+        // The kind was looked at already, and the status and the metadata are none of a sync's concern.
+        const ELSEWHERE: [&str; 4] = ["apiVersion", "kind", "metadata", "status"];
+        unknown.retain(|path| !ELSEWHERE.contains(&path.split('.').next().unwrap_or_default()));
         match unknown.first() {
             None => Ok(read),
             Some(path) => Err(self.invalid(format!("{path}: unknown field"))),
