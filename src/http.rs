@@ -123,9 +123,12 @@ impl Tries {
         Some(delay)
     }
 
-    /// How often the request was made so far, the try under way included.
-    pub fn count(&self) -> u32 {
-        self.done + 1
+    /// How often the request was made so far, the try under way included: `1 try`, `5 tries`.
+    pub fn spent(&self) -> String {
+        match self.done {
+            0 => "1 try".to_owned(),
+            done => format!("{} tries", done + 1),
+        }
     }
 }
 
@@ -313,8 +316,8 @@ mod tests {
             })
             .collect();
         assert_eq!(
-            (delays, tries.next_delay(None), tries.count()),
-            (vec![true; 3], None, 4)
+            (delays, tries.next_delay(None), tries.spent()),
+            (vec![true; 3], None, "4 tries".to_owned())
         );
 
         let mut tries = patience.begin();

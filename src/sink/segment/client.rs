@@ -94,9 +94,9 @@ impl Client {
                 return Err(SinkError {
                     outcome: Outcome::SinkUnavailable,
                     message: format!(
-                        "{}: no good answer in {} tries; the last: {what}{asked}",
+                        "{}: no good answer in {}; the last: {what}{asked}",
                         self.shown,
-                        tries.count()
+                        tries.spent()
                     ),
                 });
             };

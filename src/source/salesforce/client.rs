@@ -131,7 +131,7 @@ impl Client {
                 }
                 Refusal::Passing { what, wait } => {
                     let Some(delay) = tries.next_delay(wait) else {
-                        return Err(Failure::Source(exhausted(subject, &what, tries.count(), wait)));
+                        return Err(Failure::Source(exhausted(subject, &what, &tries.spent(), wait)));
                     };
                     tracing::warn!(
                         subject,
@@ -244,7 +244,7 @@ async fn login(http: &reqwest::Client, config: &Config, patience: Patience) -> R
             Ok(session) => return Ok(session),
             Err(Refusal::Passing { what, wait }) => {
                 let Some(delay) = tries.next_delay(wait) else {
-                    return Err(exhausted("login", &what, tries.count(), wait));
+                    return Err(exhausted("login", &what, &tries.spent(), wait));
                 };
                 tracing::warn!(
                     delay_ms = delay.as_millis() as u64,
@@ -258,7 +258,7 @@ async fn login(http: &reqwest::Client, config: &Config, patience: Patience) -> R
 }
 
 /// Where the end of patience leaves a run.
-fn exhausted(subject: &str, what: &str, tries: u32, wait: Option<Duration>) -> SourceError {
+fn exhausted(subject: &str, what: &str, tries: &str, wait: Option<Duration>) -> SourceError {
     match wait {
         Some(wait) => SourceError {
             outcome: Outcome::SourceThrottled,
@@ -270,7 +270,7 @@ fn exhausted(subject: &str, what: &str, tries: u32, wait: Option<Duration>) -> S
         },
         None => SourceError::new(
             Outcome::SourceUnavailable,
-            format!("{subject}: no good answer in {tries} tries; the last: {what}"),
+            format!("{subject}: no good answer in {tries}; the last: {what}"),
         ),
     }
 }
