@@ -191,11 +191,20 @@ fn a_record_that_can_not_be_sent_leaves_nothing_behind() {
     nobody.user_id = None;
     let mut no_group = mapped(Entity::Account);
     no_group.group_id = Some("".into());
-    let errors = [large, large_event, nobody, no_group].map(|mapped| match encode(&mapped, Decision::Activate, "run-1") {
-        (Err(EncodeError::TooLarge { call, bytes }), out) => (call, bytes > 32_000, out),
-        (Err(EncodeError::NoIdentity(name)), out) => (name, false, out),
-        (Ok(_), out) => ("encoded", false, out),
-    });
-    let expected = [("identify", true), ("track", true), ("user id", false), ("group id", false)];
-    assert_eq!(errors, expected.map(|(what, too_large)| (what, too_large, String::new())));
+    let errors =
+        [large, large_event, nobody, no_group].map(|mapped| match encode(&mapped, Decision::Activate, "run-1") {
+            (Err(EncodeError::TooLarge { call, bytes }), out) => (call, bytes > 32_000, out),
+            (Err(EncodeError::NoIdentity(name)), out) => (name, false, out),
+            (Ok(_), out) => ("encoded", false, out),
+        });
+    let expected = [
+        ("identify", true),
+        ("track", true),
+        ("user id", false),
+        ("group id", false),
+    ];
+    assert_eq!(
+        errors,
+        expected.map(|(what, too_large)| (what, too_large, String::new()))
+    );
 }

@@ -85,6 +85,7 @@ const TAKEN: Answer = Answer::Status(200, "{\"success\":true}");
 async fn a_batch_is_posted_with_the_write_key_as_user_and_the_true_time() {
     let (segment, seen, _) = start(|_| TAKEN).await;
     assert_eq!(segment.deliver(&of(0..2)).await, Ok(vec![]));
+    assert!(!format!("{segment:?}").contains("the-key"), "no credential is printed");
     let expected = (
         "/v1/batch".to_owned(),
         "Basic dGhlLWtleTo=".to_owned(),

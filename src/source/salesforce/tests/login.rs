@@ -109,9 +109,14 @@ async fn client_credentials_are_sent_in_the_form_and_passing_errors_are_tried_ag
         answers.pop().unwrap()
     })
     .await;
-    Salesforce::connect_with(&spec(&url, |_| {}), &secrets(), PATIENCE)
+    let source = Salesforce::connect_with(&spec(&url, |_| {}), &secrets(), PATIENCE)
         .await
         .unwrap();
+    assert_eq!(
+        format!("{source:?}").matches("the-").count(),
+        0,
+        "no credential is printed"
+    );
     let form = [
         ("grant_type", "client_credentials"),
         ("client_id", "the-id"),
