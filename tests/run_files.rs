@@ -191,10 +191,14 @@ async fn every_record_is_delivered_once_and_a_change_only_as_what_changed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_killed_loses_nothing_and_sends_nothing_under_another_id() {
     for signal in ["KILL", "TERM"] {
-        let setting = Setting::with(5_000).await;
+        let setting = Setting::with(20_000).await;
         setting.fakes.slow(Duration::from_millis(100));
-        let child = setting.command().spawn().expect("a process");
+        let mut child = setting.command().spawn().expect("a process");
         while setting.fakes.batches() < 4 {
+            assert!(
+                child.try_wait().expect("a process").is_none(),
+                "the run ended before it was killed"
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let pid = child.id().to_string();
@@ -213,10 +217,10 @@ async fn a_run_that_is_killed_loses_nothing_and_sends_nothing_under_another_id()
         let ran = setting.run().await;
         assert_eq!(
             (ran.code, &ran.result["reconciliation"]["deliveredCount"]),
-            (Some(0), &json!(5000)),
+            (Some(0), &json!(20_000)),
             "{ran:#?}"
         );
-        assert_eq!(setting.message_ids().len(), 10_000, "{signal}");
+        assert_eq!(setting.message_ids().len(), 40_000, "{signal}");
     }
 }
 
