@@ -91,9 +91,14 @@ impl Manifests {
         paths.sort();
         let mut manifests = Manifests::default();
         for path in paths {
-            let text = fs::read_to_string(&path).map_err(|cause| FilesError::Unreadable { path: path.clone(), cause })?;
-            let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
-                .map_err(|cause| FilesError::NoYaml { path: path.clone(), cause: cause.to_string() })?;
+            let text = fs::read_to_string(&path).map_err(|cause| FilesError::Unreadable {
+                path: path.clone(),
+                cause,
+            })?;
+            let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|cause| FilesError::NoYaml {
+                path: path.clone(),
+                cause: cause.to_string(),
+            })?;
             for document in documents {
                 manifests.add(&path, document)?;
             }
@@ -103,14 +108,22 @@ impl Manifests {
 
     /// The namespaces, by name.
     pub fn namespaces(&self) -> impl Iterator<Item = (&str, &Namespace)> {
-        self.namespaces.iter().map(|(name, namespace)| (name.as_str(), namespace))
+        self.namespaces
+            .iter()
+            .map(|(name, namespace)| (name.as_str(), namespace))
     }
 
     fn add(&mut self, path: &Path, document: Value) -> Result<(), FilesError> {
         if document.is_null() {
             return Ok(());
         }
-        let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |pointer: &str| {
+            document
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let (api_version, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
         if kind == "List" || kind.ends_with("List") && document["items"].is_array() {
             let items = document["items"].as_array().cloned().unwrap_or_default();
@@ -120,7 +133,10 @@ impl Manifests {
             empty if empty.is_empty() => DEFAULT_NAMESPACE.to_owned(),
             named => named,
         };
-        let place = Place { path, resource: format!("{kind} {name}") };
+        let place = Place {
+            path,
+            resource: format!("{kind} {name}"),
+        };
         let ours = self.namespaces.entry(namespace).or_default();
         let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
         match (group, kind.as_str()) {
@@ -134,9 +150,9 @@ impl Manifests {
                 match kind.as_str() {
                     "CrmSource" => place.insert(&mut ours.sources, document, |read: &CrmSource| read.validate_cel()),
                     "CdpSink" => place.insert(&mut ours.sinks, document, |read: &CdpSink| read.validate_cel()),
-                    "MappingVersion" => {
-                        place.insert(&mut ours.mappings, document, |read: &MappingVersion| read.validate_cel())
-                    }
+                    "MappingVersion" => place.insert(&mut ours.mappings, document, |read: &MappingVersion| {
+                        read.validate_cel()
+                    }),
                     _ => place.insert(&mut ours.pipelines, document, |read: &SyncPipeline| read.validate_cel()),
                 }
             }
@@ -167,11 +183,18 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn invalid(&self, cause: impl Display) -> FilesError {
-        FilesError::Invalid { path: self.path.to_owned(), resource: self.resource.clone(), cause: cause.to_string() }
+        FilesError::Invalid {
+            path: self.path.to_owned(),
+            resource: self.resource.clone(),
+            cause: cause.to_string(),
+        }
     }
 
     fn twice(&self) -> FilesError {
-        FilesError::Twice { path: self.path.to_owned(), resource: self.resource.clone() }
+        FilesError::Twice {
+            path: self.path.to_owned(),
+            resource: self.resource.clone(),
+        }
     }
 
     fn insert<K, E: Display>(
@@ -185,7 +208,11 @@ impl Place<'_> {
     {
         let read: K = self.strictly(document)?;
         rules(&read).map_err(|broken| self.invalid(broken))?;
-        if into.insert(read.name_any(), read).is_some() { Err(self.twice()) } else { Ok(()) }
+        if into.insert(read.name_any(), read).is_some() {
+            Err(self.twice())
+        } else {
+            Ok(())
+        }
     }
 
     fn insert_secret(
@@ -203,18 +230,37 @@ impl Place<'_> {
             string_data: BTreeMap<String, String>,
         }
         let unreadable = || self.invalid("data and stringData must be maps from keys to text");
-        let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let name = document
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
         let values: Values = serde_json::from_value(document).map_err(|_| unreadable())?;
         if into.keys().any(|selector| selector.name == name) {
             return Err(self.twice());
         }
         for (key, encoded) in values.data {
-            let decoded = STANDARD.decode(encoded.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            let decoded = STANDARD
+                .decode(encoded.trim())
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok());
             let text = decoded.ok_or_else(|| self.invalid(format!("data.{key}: is not the base64 form of a text")))?;
-            into.insert(SecretKeySelector { name: name.clone(), key }, SecretString::from(text.trim_end()));
+            into.insert(
+                SecretKeySelector {
+                    name: name.clone(),
+                    key,
+                },
+                SecretString::from(text.trim_end()),
+            );
         }
         for (key, text) in values.string_data {
-            into.insert(SecretKeySelector { name: name.clone(), key }, SecretString::from(text.trim_end()));
+            into.insert(
+                SecretKeySelector {
+                    name: name.clone(),
+                    key,
+                },
+                SecretString::from(text.trim_end()),
+            );
         }
         Ok(())
     }
@@ -226,8 +272,9 @@ impl Place<'_> {
         let reader = serde_ignored::Deserializer::new(document, &mut note);
         let read = serde_path_to_error::deserialize(reader)
             .map_err(|error| self.invalid(format!("{}: {}", error.path(), error.inner())))?;
-        // `status` and fields of the metadata that no cluster wrote are none of a sync's concern.
-        unknown.retain(|path| !path.starts_with("status") && !path.starts_with("metadata"));
+        // The kind was looked at already, and the status and the metadata are none of a sync's concern.
+        const ELSEWHERE: [&str; 4] = ["apiVersion", "kind", "metadata", "status"];
+        unknown.retain(|path| !ELSEWHERE.contains(&path.split('.').next().unwrap_or_default()));
         match unknown.first() {
             None => Ok(read),
             Some(path) => Err(self.invalid(format!("{path}: unknown field"))),
@@ -236,12 +283,18 @@ impl Place<'_> {
 }
 
 fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), FilesError> {
-    let unreadable = |cause| FilesError::Unreadable { path: folder.to_owned(), cause };
+    let unreadable = |cause| FilesError::Unreadable {
+        path: folder.to_owned(),
+        cause,
+    };
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         if path.is_dir() {
             collect(&path, into)?;
-        } else if path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known)) {
+        } else if path
+            .extension()
+            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+        {
             into.push(path);
         }
     }
@@ -267,18 +320,35 @@ spec:
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("all.yaml"), text).unwrap();
         Manifests::read(folder.path()).map_err(|error| {
-            error.to_string().replace(&folder.path().join("all.yaml").display().to_string(), "all.yaml")
+            error
+                .to_string()
+                .replace(&folder.path().join("all.yaml").display().to_string(), "all.yaml")
         })
     }
 
     #[test]
     fn what_is_wrong_is_named_with_its_file_and_field() {
         let cases = [
-            (SINK.replace("endpoint:", "endpiont:"), "all.yaml: CdpSink segment: spec.segment"),
-            (SINK.replace("identity:", "color: blue\n  identity:"), "all.yaml: CdpSink segment: spec.color: unknown field"),
-            (SINK.replace("https:", "http:"), "endpoint must begin with https://; http:// needs allowPlaintext: true"),
-            (SINK.replace("{userId: crm_id}", "{userId: 7}"), "all.yaml: CdpSink segment: spec.identity.userId: invalid type"),
-            (SINK.replace("CdpSink", "CdpSnik"), "kind: CdpSnik is not a kind of ferrygate.io"),
+            (
+                SINK.replace("endpoint:", "endpiont:"),
+                "all.yaml: CdpSink segment: spec.segment",
+            ),
+            (
+                SINK.replace("identity:", "color: blue\n  identity:"),
+                "all.yaml: CdpSink segment: spec.color: unknown field",
+            ),
+            (
+                SINK.replace("https:", "http:"),
+                "endpoint must begin with https://; http:// needs allowPlaintext: true",
+            ),
+            (
+                SINK.replace("{userId: crm_id}", "{userId: 7}"),
+                "all.yaml: CdpSink segment: spec.identity.userId: invalid type",
+            ),
+            (
+                SINK.replace("CdpSink", "CdpSnik"),
+                "kind: CdpSnik is not a kind of ferrygate.io",
+            ),
             (format!("{SINK}---{SINK}"), "CdpSink segment is in this folder twice"),
             ("a: [".to_owned(), "all.yaml: "),
             (
@@ -299,7 +369,14 @@ spec:
         let list = format!("{{apiVersion: v1, kind: List, items: [{secret}]}}");
         let manifests = read(&format!("{SINK}---\n{other}\n---\n{list}\n")).unwrap();
         let (name, namespace) = manifests.namespaces().next().unwrap();
-        let found: Vec<_> = namespace.secrets.keys().map(|selector| format!("{}/{}", selector.name, selector.key)).collect();
-        assert_eq!((name, namespace.sinks.len(), found), ("default", 1, vec!["segment/writeKey".to_owned()]));
+        let found: Vec<_> = namespace
+            .secrets
+            .keys()
+            .map(|selector| format!("{}/{}", selector.name, selector.key))
+            .collect();
+        assert_eq!(
+            (name, namespace.sinks.len(), found),
+            ("default", 1, vec!["segment/writeKey".to_owned()])
+        );
     }
 }

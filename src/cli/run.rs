@@ -56,9 +56,22 @@ enum RunError {
     #[error(transparent)]
     Files(#[from] FilesError),
     #[error("there is no {what} in {}; there are: {there}", folder.display())]
-    Nothing { what: String, folder: PathBuf, there: String },
-    #[error("SyncPipeline {pipeline}: spec.{field}.name: there is no {kind} {name:?} in namespace {namespace:?}; there are: {there}")]
-    NoReference { pipeline: String, field: &'static str, kind: &'static str, name: String, namespace: String, there: String },
+    Nothing {
+        what: String,
+        folder: PathBuf,
+        there: String,
+    },
+    #[error(
+        "SyncPipeline {pipeline}: spec.{field}.name: there is no {kind} {name:?} in namespace {namespace:?}; there are: {there}"
+    )]
+    NoReference {
+        pipeline: String,
+        field: &'static str,
+        kind: &'static str,
+        name: String,
+        namespace: String,
+        there: String,
+    },
     #[error("SyncPipeline {pipeline}: {cause}")]
     NoMapping { pipeline: String, cause: UnresolvedMapping },
 }
@@ -80,7 +93,11 @@ pub async fn run(args: RunArgs, shutdown: CancellationToken) -> i32 {
                 Output::Table => print!("{}", as_table(&ended)),
                 Output::Json => println!("{}", as_json(&ended)),
             }
-            ended.iter().map(|ended| ended.result.outcome.exit_code()).max().unwrap_or_default()
+            ended
+                .iter()
+                .map(|ended| ended.result.outcome.exit_code())
+                .max()
+                .unwrap_or_default()
         }
         Err(error) => {
             eprintln!("error: {error}");
@@ -93,8 +110,17 @@ async fn run_all(args: &RunArgs, shutdown: CancellationToken) -> Result<Vec<Ende
     let manifests = Manifests::read(&args.files)?;
     let mut ended = Vec::new();
     for (namespace_name, namespace) in manifests.namespaces() {
-        for pipeline in namespace.pipelines.values().filter(|pipeline| wanted(&args.pipeline, &pipeline.name_any())) {
-            for stream in pipeline.spec.streams.iter().filter(|stream| wanted(&args.stream, &stream.name)) {
+        for pipeline in namespace
+            .pipelines
+            .values()
+            .filter(|pipeline| wanted(&args.pipeline, &pipeline.name_any()))
+        {
+            for stream in pipeline
+                .spec
+                .streams
+                .iter()
+                .filter(|stream| wanted(&args.stream, &stream.name))
+            {
                 let spec = specify(args, namespace_name, namespace, pipeline, stream)?;
                 ended.push(run_one(spec, namespace, shutdown.clone()).await);
             }
@@ -112,13 +138,29 @@ fn wanted(name: &Option<String>, found: &str) -> bool {
 
 fn nothing(args: &RunArgs, manifests: &Manifests) -> RunError {
     let mut there = Vec::new();
-    for pipeline in manifests.namespaces().flat_map(|(_, namespace)| namespace.pipelines.values()) {
-        there.extend(pipeline.spec.streams.iter().map(|stream| format!("{}/{}", pipeline.name_any(), stream.name)));
+    for pipeline in manifests
+        .namespaces()
+        .flat_map(|(_, namespace)| namespace.pipelines.values())
+    {
+        there.extend(
+            pipeline
+                .spec
+                .streams
+                .iter()
+                .map(|stream| format!("{}/{}", pipeline.name_any(), stream.name)),
+        );
     }
     let part = |kind: &str, name: &Option<String>| name.as_ref().map(|name| format!("{kind} {name:?}"));
-    let what: Vec<_> = [part("SyncPipeline", &args.pipeline), part("stream", &args.stream)].into_iter().flatten().collect();
+    let what: Vec<_> = [part("SyncPipeline", &args.pipeline), part("stream", &args.stream)]
+        .into_iter()
+        .flatten()
+        .collect();
     RunError::Nothing {
-        what: if what.is_empty() { "SyncPipeline".to_owned() } else { what.join(" with ") },
+        what: if what.is_empty() {
+            "SyncPipeline".to_owned()
+        } else {
+            what.join(" with ")
+        },
         folder: args.files.clone(),
         there: listed(there.iter()),
     }
@@ -149,8 +191,12 @@ fn specify(
         .sinks
         .get(sink)
         .ok_or_else(|| missing("sinkRef", "CdpSink", sink, listed(namespace.sinks.keys())))?;
-    let mapping = resolve_mapping(&pipeline.spec.mapping_ref, namespace.mappings.values())
-        .map_err(|cause| RunError::NoMapping { pipeline: name.clone(), cause })?;
+    let mapping = resolve_mapping(&pipeline.spec.mapping_ref, namespace.mappings.values()).map_err(|cause| {
+        RunError::NoMapping {
+            pipeline: name.clone(),
+            cause,
+        }
+    })?;
     let state_directory = args.state.join(namespace_name).join(&name);
     // A store that can't be read is reported by the run itself.
     let epoch = Store::last_epoch(&state_directory, &stream.name).unwrap_or_default() + 1;
@@ -170,8 +216,18 @@ fn specify(
 
 async fn run_one(spec: RunSpec, namespace: &Namespace, shutdown: CancellationToken) -> Ended {
     let result = sync(spec.clone(), &namespace.secrets(), &Silent, shutdown).await;
-    let letters = if result.dead_letters > 0 { letters_of(&spec) } else { Vec::new() };
-    Ended { pipeline: spec.pipeline, stream: spec.stream.name, run: spec.run, result, letters }
+    let letters = if result.dead_letters > 0 {
+        letters_of(&spec)
+    } else {
+        Vec::new()
+    };
+    Ended {
+        pipeline: spec.pipeline,
+        stream: spec.stream.name,
+        run: spec.run,
+        result,
+        letters,
+    }
 }
 
 fn letters_of(spec: &RunSpec) -> Vec<DeadLetter> {
@@ -183,56 +239,88 @@ fn letters_of(spec: &RunSpec) -> Vec<DeadLetter> {
         epoch: spec.epoch,
         mapping: &spec.mapping.mapping,
     };
-    Store::open(&opening).and_then(|(store, _)| store.dead_letters(LETTERS_SHOWN)).unwrap_or_default()
+    Store::open(&opening)
+        .and_then(|(store, _)| store.dead_letters(LETTERS_SHOWN))
+        .unwrap_or_default()
 }
 
 fn listed<S: AsRef<str>>(names: impl Iterator<Item = S>) -> String {
     let names: Vec<String> = names.map(|name| name.as_ref().to_owned()).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 fn as_json(ended: &[Ended]) -> Value {
     let results: Vec<_> = ended
         .iter()
-        .map(|Ended { pipeline, stream, run, result, letters }| {
-            let letters: Vec<_> = letters
-                .iter()
-                .map(|letter| {
-                    json!({
-                        "recordId": letter.record_id,
-                        "stamp": letter.stamp.to_string(),
-                        "stage": letter.stage,
-                        "path": letter.path,
-                        "rule": letter.rule,
-                        "mapping": letter.mapping,
-                        "attempts": letter.attempts,
+        .map(
+            |Ended {
+                 pipeline,
+                 stream,
+                 run,
+                 result,
+                 letters,
+             }| {
+                let letters: Vec<_> = letters
+                    .iter()
+                    .map(|letter| {
+                        json!({
+                            "recordId": letter.record_id,
+                            "stamp": letter.stamp.to_string(),
+                            "stage": letter.stage,
+                            "path": letter.path,
+                            "rule": letter.rule,
+                            "mapping": letter.mapping,
+                            "attempts": letter.attempts,
+                        })
                     })
+                    .collect();
+                json!({
+                    "pipeline": pipeline,
+                    "stream": stream,
+                    "run": run,
+                    "outcome": result.outcome,
+                    "message": result.message,
+                    "counts": result.counts,
+                    "watermark": result.watermark,
+                    "completeAsOf": result.complete_as_of.map(|instant| instant.to_string()),
+                    "parkedUntil": result.parked_until.map(|instant| instant.to_string()),
+                    "deadLetterCount": result.dead_letters,
+                    "deadLetters": letters,
+                    "reconciliation": result.reconciliation,
                 })
-                .collect();
-            json!({
-                "pipeline": pipeline,
-                "stream": stream,
-                "run": run,
-                "outcome": result.outcome,
-                "message": result.message,
-                "counts": result.counts,
-                "watermark": result.watermark,
-                "completeAsOf": result.complete_as_of.map(|instant| instant.to_string()),
-                "parkedUntil": result.parked_until.map(|instant| instant.to_string()),
-                "deadLetterCount": result.dead_letters,
-                "deadLetters": letters,
-                "reconciliation": result.reconciliation,
-            })
-        })
+            },
+        )
         .collect();
     json!({ "results": results })
 }
 
 fn as_table(ended: &[Ended]) -> String {
     let mut table = Table::new();
-    table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["pipeline", "stream", "outcome", "read", "delivered", "unchanged", "suppressed", "rejected", "watermark"]);
-    for Ended { pipeline, stream, result, .. } in ended {
+    table
+        .load_style(UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header([
+        "pipeline",
+        "stream",
+        "outcome",
+        "read",
+        "delivered",
+        "unchanged",
+        "suppressed",
+        "rejected",
+        "watermark",
+    ]);
+    for Ended {
+        pipeline,
+        stream,
+        result,
+        ..
+    } in ended
+    {
         let counts = &result.counts;
         table.add_row([
             pipeline.clone(),
@@ -247,10 +335,21 @@ fn as_table(ended: &[Ended]) -> String {
         ]);
     }
     let mut text = format!("{table}\n");
-    for Ended { pipeline, stream, result, letters, .. } in ended {
+    for Ended {
+        pipeline,
+        stream,
+        result,
+        letters,
+        ..
+    } in ended
+    {
         let _ = writeln!(text, "{pipeline}/{stream}: {}", result.message);
         for letter in letters {
-            let _ = writeln!(text, "  dead letter {}: {}: {}", letter.record_id, letter.path, letter.rule);
+            let _ = writeln!(
+                text,
+                "  dead letter {}: {}: {}",
+                letter.record_id, letter.path, letter.rule
+            );
         }
     }
     text

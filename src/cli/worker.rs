@@ -115,7 +115,11 @@ async fn run_sync(args: SyncArgs, secrets: &Secrets, shutdown: CancellationToken
     let pipeline = pipelines.get(&args.pipeline).await?;
     let status = pipeline.status.unwrap_or_default();
     let stream_status = status.streams.into_iter().find(|stream| stream.name == args.stream);
-    let stream = pipeline.spec.streams.into_iter().find(|stream| stream.name == args.stream);
+    let stream = pipeline
+        .spec
+        .streams
+        .into_iter()
+        .find(|stream| stream.name == args.stream);
     let (Some(stream), Some(stream_status)) = (stream, stream_status) else {
         info!(stream = args.stream, "the pipeline no longer has this stream");
         return Ok(Outcome::Superseded);
@@ -129,8 +133,14 @@ async fn run_sync(args: SyncArgs, secrets: &Secrets, shutdown: CancellationToken
             .get(&pipeline.spec.source_ref.name)
             .await?
             .spec,
-        sink: Api::<CdpSink>::namespaced(client.clone(), &args.namespace).get(&pipeline.spec.sink_ref.name).await?.spec,
-        mapping: Api::<MappingVersion>::namespaced(client, &args.namespace).get(&args.mapping).await?.spec,
+        sink: Api::<CdpSink>::namespaced(client.clone(), &args.namespace)
+            .get(&pipeline.spec.sink_ref.name)
+            .await?
+            .spec,
+        mapping: Api::<MappingVersion>::namespaced(client, &args.namespace)
+            .get(&args.mapping)
+            .await?
+            .spec,
         namespace: args.namespace,
         pipeline: args.pipeline,
         stream,
@@ -149,7 +159,12 @@ async fn run_sync(args: SyncArgs, secrets: &Secrets, shutdown: CancellationToken
 
 async fn run_probe(args: ProbeArgs, secrets: &Secrets) -> Result<Outcome, kube::Error> {
     let client = client().await?;
-    let spec = |name| ProbeSpec { name, run: args.run, generation: args.generation, objects: args.objects };
+    let spec = |name| ProbeSpec {
+        name,
+        run: args.run,
+        generation: args.generation,
+        objects: args.objects,
+    };
     let result = match (args.source, args.sink) {
         (Some(name), _) => probe_source(Api::namespaced(client, &args.namespace), &spec(name), secrets).await?,
         (None, Some(name)) => probe_sink(Api::namespaced(client, &args.namespace), &spec(name), secrets).await?,

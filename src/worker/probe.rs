@@ -42,13 +42,20 @@ struct Found {
 ///
 /// # Errors
 /// A [`kube::Error`] where the API server could not be read or written; what the CRM did is in the returned outcome.
-pub async fn probe_source(api: Api<CrmSource>, spec: &ProbeSpec, secrets: &Secrets) -> Result<ProbeResult, kube::Error> {
+pub async fn probe_source(
+    api: Api<CrmSource>,
+    spec: &ProbeSpec,
+    secrets: &Secrets,
+) -> Result<ProbeResult, kube::Error> {
     let source = api.get(&spec.name).await?;
     let found = match tokio::time::timeout(TIME_LIMIT, read_source(&source.spec, &spec.objects, secrets)).await {
         Ok(found) => found,
         Err(_) => Err(SourceError {
             outcome: Outcome::SourceUnavailable,
-            message: format!("the CRM did not answer the probe within {} seconds", TIME_LIMIT.as_secs()),
+            message: format!(
+                "the CRM did not answer the probe within {} seconds",
+                TIME_LIMIT.as_secs()
+            ),
             parked_until: None,
         }),
     };
@@ -80,11 +87,18 @@ pub async fn probe_sink(api: Api<CdpSink>, spec: &ProbeSpec, secrets: &Secrets) 
         Ok(found) => found,
         Err(_) => Err(SinkError {
             outcome: Outcome::SinkUnavailable,
-            message: format!("the CDP did not answer the probe within {} seconds", TIME_LIMIT.as_secs()),
+            message: format!(
+                "the CDP did not answer the probe within {} seconds",
+                TIME_LIMIT.as_secs()
+            ),
         }),
     };
     let result = match found {
-        Ok(()) => result(spec, Outcome::Succeeded, "the CDP answers; its API does not tell whether the write key is right".into()),
+        Ok(()) => result(
+            spec,
+            Outcome::Succeeded,
+            "the CDP answers; its API does not tell whether the write key is right".into(),
+        ),
         Err(error) => result(spec, error.outcome, error.message),
     };
     write(&api, spec, vec![("probe", json!(result))]).await?;
@@ -97,7 +111,10 @@ async fn read_source(spec: &CrmSourceSpec, objects: &[String], secrets: &Secrets
     for object in objects {
         schema.push(described(&source.describe(object).await?));
     }
-    Ok(Found { schema, quota: source.quota().await? })
+    Ok(Found {
+        schema,
+        quota: source.quota().await?,
+    })
 }
 
 fn described(description: &ObjectDescription) -> DescribedObject {
@@ -109,12 +126,24 @@ fn described(description: &ObjectDescription) -> DescribedObject {
     }
     let hash: String = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     let count = i32::try_from(fields.len()).unwrap_or(i32::MAX);
-    DescribedObject { object: description.object.clone(), fields: count, hash }
+    DescribedObject {
+        object: description.object.clone(),
+        fields: count,
+        hash,
+    }
 }
 
 fn budget(quota: Quota) -> Budget {
-    let used = if quota.max > 0 { quota.used.saturating_mul(100) / quota.max } else { 100 };
-    Budget { used: format!("{used}%"), remaining: (quota.max - quota.used).max(0), max: quota.max }
+    let used = if quota.max > 0 {
+        quota.used.saturating_mul(100) / quota.max
+    } else {
+        100
+    };
+    Budget {
+        used: format!("{used}%"),
+        remaining: (quota.max - quota.used).max(0),
+        max: quota.max,
+    }
 }
 
 fn result(spec: &ProbeSpec, outcome: Outcome, message: String) -> ProbeResult {
@@ -134,9 +163,13 @@ where
 {
     let mut operations = vec![json!({"op": "test", "path": "/status/activeProbe", "value": spec.run})];
     operations.extend(
-        fields.into_iter().map(|(path, value)| json!({"op": "add", "path": format!("/status/{path}"), "value": value})),
+        fields
+            .into_iter()
+            .map(|(path, value)| json!({"op": "add", "path": format!("/status/{path}"), "value": value})),
     );
-    let patch = serde_json::from_value(Value::Array(operations)).expect("the operations are of the form that RFC 6902 gives");
-    api.patch_status(&spec.name, &PatchParams::default(), &Patch::Json::<K>(patch)).await?;
+    let patch =
+        serde_json::from_value(Value::Array(operations)).expect("the operations are of the form that RFC 6902 gives");
+    api.patch_status(&spec.name, &PatchParams::default(), &Patch::Json::<K>(patch))
+        .await?;
     Ok(())
 }

@@ -37,7 +37,12 @@ enum WriteError {
 impl StreamStatusWriter {
     /// A writer for `run` of `stream` of `pipeline`; `api` is of the pipeline's namespace.
     pub fn new(api: Api<SyncPipeline>, pipeline: &str, stream: &str, run: &str) -> Self {
-        StreamStatusWriter { api, pipeline: pipeline.to_owned(), stream: stream.to_owned(), run: run.to_owned() }
+        StreamStatusWriter {
+            api,
+            pipeline: pipeline.to_owned(),
+            stream: stream.to_owned(),
+            run: run.to_owned(),
+        }
     }
 
     /// Writes how the run ended. An API server that is away is tried again for about two minutes.
@@ -46,9 +51,15 @@ impl StreamStatusWriter {
     /// [`Outcome::Superseded`] where the status names another run.
     pub async fn report(&self, result: &RunResult) -> Result<(), Outcome> {
         let mut fields = progress_fields(&result.progress());
-        let report = RunReport { outcome: result.outcome, message: result.message.clone() };
+        let report = RunReport {
+            outcome: result.outcome,
+            message: result.message.clone(),
+        };
         fields.push(("activeRun/report", json!(report)));
-        fields.push(("parkedUntil", json!(result.parked_until.map(|instant| instant.to_string()))));
+        fields.push((
+            "parkedUntil",
+            json!(result.parked_until.map(|instant| instant.to_string())),
+        ));
         let mut wait = Duration::from_millis(500);
         for attempt in 1..=REPORT_TRIES {
             match self.write(&fields).await {
@@ -72,10 +83,19 @@ impl StreamStatusWriter {
             let place = streams
                 .iter()
                 .position(|stream| stream.name == self.stream)
-                .filter(|&place| streams[place].active_run.as_ref().is_some_and(|run| run.name == self.run))
+                .filter(|&place| {
+                    streams[place]
+                        .active_run
+                        .as_ref()
+                        .is_some_and(|run| run.name == self.run)
+                })
                 .ok_or(WriteError::Superseded)?;
             let patch = Patch::Json::<SyncPipeline>(self.patch(place, fields));
-            match self.api.patch_status(&self.pipeline, &PatchParams::default(), &patch).await {
+            match self
+                .api
+                .patch_status(&self.pipeline, &PatchParams::default(), &patch)
+                .await
+            {
                 Ok(_) => return Ok(()),
                 // A test failed: the list was changed between the read and the write, so look again.
                 Err(kube::Error::Api(status)) if status.code == 422 || status.code == 409 => continue,
@@ -87,11 +107,9 @@ impl StreamStatusWriter {
     fn patch(&self, place: usize, fields: &[(&str, Value)]) -> json_patch::Patch {
         let test = |path: &str, value: &str| json!({"op": "test", "path": format!("/status/streams/{place}/{path}"), "value": value});
         let mut operations = vec![test("name", &self.stream), test("activeRun/name", &self.run)];
-        operations.extend(
-            fields.iter().map(
-                |(path, value)| json!({"op": "add", "path": format!("/status/streams/{place}/{path}"), "value": value}),
-            ),
-        );
+        operations.extend(fields.iter().map(
+            |(path, value)| json!({"op": "add", "path": format!("/status/streams/{place}/{path}"), "value": value}),
+        ));
         serde_json::from_value(Value::Array(operations)).expect("the operations are of the form that RFC 6902 gives")
     }
 }
@@ -112,7 +130,10 @@ impl Publish for StreamStatusWriter {
 
 /// The fields of a stream's status that a run writes; what is not known yet is left as it is.
 fn progress_fields(progress: &Progress) -> Vec<(&'static str, Value)> {
-    let mut fields = vec![("counts", json!(progress.counts)), ("deadLetters", json!(progress.dead_letters))];
+    let mut fields = vec![
+        ("counts", json!(progress.counts)),
+        ("deadLetters", json!(progress.dead_letters)),
+    ];
     if let Some(watermark) = &progress.watermark {
         fields.push(("watermark", json!(watermark)));
     }

@@ -39,7 +39,10 @@ fn field(name: &str, number: usize) -> Value {
         "Id" => json!(format!("003Qy{number:010}AAA")),
         "SystemModstamp" => {
             let (second, minute, hour) = (number % 60, number / 60 % 60, number / 3_600 % 24);
-            json!(format!("2026-05-{:02}T{hour:02}:{minute:02}:{second:02}.000+0000", 1 + number / 86_400))
+            json!(format!(
+                "2026-05-{:02}T{hour:02}:{minute:02}:{second:02}.000+0000",
+                1 + number / 86_400
+            ))
         }
         "IsDeleted" => json!(false),
         "FirstName" => pick(&["Ada", "Grace", "Jürgen", "Zoë", "Mehmet"]),
@@ -52,7 +55,12 @@ fn field(name: &str, number: usize) -> Value {
         "MailingPostalCode" => json!(format!("{:05}", number % 99_999)),
         "Title" => pick(&["Head of \"Growth\"", "Engineer", "Buyer"]),
         "Department" | "LeadSource" => pick(&["Web", "Partner Referral", "Other"]),
-        "Birthdate" => json!(format!("19{:02}-0{}-1{}", 50 + number % 50, 1 + number % 9, number % 10)),
+        "Birthdate" => json!(format!(
+            "19{:02}-0{}-1{}",
+            50 + number % 50,
+            1 + number % 9,
+            number % 10
+        )),
         "Lifecycle__c" => pick(&["Open - Not Contacted", "Working", "Customer", "Former"]),
         "LTV__c" => json!((number % 1_000_000) as f64 / 100.0),
         "Customer_Since__c" => json!("2019-03-31T08:15:00.000+0000"),
@@ -127,41 +135,55 @@ pub fn manifests(crm: &str, sink: &str) -> String {
                "cel": "[record.FirstName, record.LastName].filter(x, x != null).join(' ')"}),
     ]);
     let secret = |key: &str| json!({"secretKeyRef": {"name": "bench", "key": key}});
-    let resource = |kind: &str, name: &str, spec: Value| {
-        json!({"apiVersion": "ferrygate.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
-    };
+    let resource = |kind: &str, name: &str, spec: Value| json!({"apiVersion": "ferrygate.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
     let all = [
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "bench"},
                "stringData": {"clientId": "bench", "clientSecret": "bench", "writeKey": "bench"}}),
-        resource("CrmSource", "crm", json!({"salesforce": {
-            "instanceUrl": crm, "allowPlaintext": true,
-            "auth": {"clientCredentials": {"clientId": secret("clientId"), "clientSecret": secret("clientSecret")}},
-        }})),
-        resource("CdpSink", "cdp", json!({
-            "segment": {"endpoint": sink, "allowPlaintext": true, "writeKey": secret("writeKey")},
-            "identity": {"userId": "crm_id"},
-            "consent": {"require": ["marketing_email"]},
-        })),
-        resource("MappingVersion", "contact-1.0.0", json!({
-            "mapping": "contact",
-            "version": "1.0.0",
-            "enums": {"lifecycle": {
-                "Open - Not Contacted": "lead", "Working": "lead", "Customer": "customer", "Former": "churned",
-            }},
-            "objects": [{
-                "object": "Contact",
-                "entity": "Person",
-                "identity": [{"kind": "crm_id", "from": "Id"}, {"kind": "account_id", "from": "AccountId"}],
-                "traits": traits,
-                "consent": [{"purpose": "marketing_email", "from": "HasOptedOutOfEmail", "granted": "value == false"}],
-            }],
-        })),
-        resource("SyncPipeline", "bench", json!({
-            "sourceRef": {"name": "crm"},
-            "sinkRef": {"name": "cdp"},
-            "mappingRef": {"name": "contact", "version": "1.0.0"},
-            "streams": [{"name": "contacts", "object": "Contact", "schedule": {"every": "5m"}}],
-        })),
+        resource(
+            "CrmSource",
+            "crm",
+            json!({"salesforce": {
+                "instanceUrl": crm, "allowPlaintext": true,
+                "auth": {"clientCredentials": {"clientId": secret("clientId"), "clientSecret": secret("clientSecret")}},
+            }}),
+        ),
+        resource(
+            "CdpSink",
+            "cdp",
+            json!({
+                "segment": {"endpoint": sink, "allowPlaintext": true, "writeKey": secret("writeKey")},
+                "identity": {"userId": "crm_id"},
+                "consent": {"require": ["marketing_email"]},
+            }),
+        ),
+        resource(
+            "MappingVersion",
+            "contact-1.0.0",
+            json!({
+                "mapping": "contact",
+                "version": "1.0.0",
+                "enums": {"lifecycle": {
+                    "Open - Not Contacted": "lead", "Working": "lead", "Customer": "customer", "Former": "churned",
+                }},
+                "objects": [{
+                    "object": "Contact",
+                    "entity": "Person",
+                    "identity": [{"kind": "crm_id", "from": "Id"}, {"kind": "account_id", "from": "AccountId"}],
+                    "traits": traits,
+                    "consent": [{"purpose": "marketing_email", "from": "HasOptedOutOfEmail", "granted": "value == false"}],
+                }],
+            }),
+        ),
+        resource(
+            "SyncPipeline",
+            "bench",
+            json!({
+                "sourceRef": {"name": "crm"},
+                "sinkRef": {"name": "cdp"},
+                "mappingRef": {"name": "contact", "version": "1.0.0"},
+                "streams": [{"name": "contacts", "object": "Contact", "schedule": {"every": "5m"}}],
+            }),
+        ),
     ];
     json!({"apiVersion": "v1", "kind": "List", "items": all}).to_string()
 }

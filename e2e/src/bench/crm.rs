@@ -46,7 +46,10 @@ impl Crm {
         let routes = Router::new()
             .route("/services/oauth2/token", post(async move || Json(token)))
             .route("/services/data/v62.0/limits", get(async || Json(limits())))
-            .route("/services/data/v62.0/sobjects/Contact/describe", get(async || Json(describe())))
+            .route(
+                "/services/data/v62.0/sobjects/Contact/describe",
+                get(async || Json(describe())),
+            )
             .route("/services/data/v62.0/query", get(query))
             .route("/services/data/v62.0/query/{locator}", get(next))
             .with_state(shared.clone());
@@ -73,11 +76,23 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 async fn query(State(shared): State<Arc<Shared>>, Query(Soql { q }): Query<Soql>) -> impl IntoResponse {
-    let selected = q.trim_start_matches("SELECT ").split(" FROM ").next().unwrap_or_default();
+    let selected = q
+        .trim_start_matches("SELECT ")
+        .split(" FROM ")
+        .next()
+        .unwrap_or_default();
     let made = lock(&shared.pages).clone();
     if selected.starts_with("COUNT(") {
-        let total = if q.contains("SystemModstamp >") { 0 } else { made.len() * PAGE };
-        return answer(json!({"totalSize": total, "done": true, "records": []}).to_string().into());
+        let total = if q.contains("SystemModstamp >") {
+            0
+        } else {
+            made.len() * PAGE
+        };
+        return answer(
+            json!({"totalSize": total, "done": true, "records": []})
+                .to_string()
+                .into(),
+        );
     }
     let selected: Vec<String> = selected.split(',').map(|name| name.trim().to_owned()).collect();
     match made.first() {
@@ -91,15 +106,25 @@ async fn query(State(shared): State<Arc<Shared>>, Query(Soql { q }): Query<Soql>
 }
 
 async fn next(State(shared): State<Arc<Shared>>, Path(locator): Path<String>) -> impl IntoResponse {
-    let start: usize = locator.rsplit('-').next().and_then(|digits| digits.parse().ok()).unwrap_or_default();
+    let start: usize = locator
+        .rsplit('-')
+        .next()
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or_default();
     let made = lock(&shared.pages).clone();
     answer(made.get(start / PAGE).cloned().unwrap_or_default())
 }
 
 fn answer(body: Bytes) -> (HeaderMap, Bytes) {
     let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json;charset=UTF-8"));
-    headers.insert("sforce-limit-info", header::HeaderValue::from_static("api-usage=18/1000000"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("application/json;charset=UTF-8"),
+    );
+    headers.insert(
+        "sforce-limit-info",
+        header::HeaderValue::from_static("api-usage=18/1000000"),
+    );
     (headers, body)
 }
 
@@ -108,10 +133,17 @@ fn limits() -> Value {
 }
 
 fn describe() -> Value {
-    let field = |name: &str, kind: &str| {
-        json!({"name": name, "type": kind, "length": 255, "filterable": true, "sortable": true, "calculated": false})
-    };
-    let own = [("Id", "id"), ("IsDeleted", "boolean"), ("SystemModstamp", "datetime"), ("LastModifiedDate", "datetime")];
-    let fields: Vec<_> = own.iter().chain(&FIELDS).map(|(name, kind)| field(name, kind)).collect();
+    let field = |name: &str, kind: &str| json!({"name": name, "type": kind, "length": 255, "filterable": true, "sortable": true, "calculated": false});
+    let own = [
+        ("Id", "id"),
+        ("IsDeleted", "boolean"),
+        ("SystemModstamp", "datetime"),
+        ("LastModifiedDate", "datetime"),
+    ];
+    let fields: Vec<_> = own
+        .iter()
+        .chain(&FIELDS)
+        .map(|(name, kind)| field(name, kind))
+        .collect();
     json!({"name": "Contact", "queryable": true, "fields": fields})
 }

@@ -63,7 +63,12 @@ pub async fn measure(binary: &Path, crm: &str, sink: &str) -> Result<Figures> {
         let micros = |value: TimeVal| value.tv_sec() * 1_000_000 + value.tv_usec();
         Duration::from_micros(u64::try_from(micros(time(&after)) - micros(time(&before))).unwrap_or_default())
     };
-    Ok(Figures { wall, user: spent(Usage::user_time), system: spent(Usage::system_time), peak_bytes })
+    Ok(Figures {
+        wall,
+        user: spent(Usage::user_time),
+        system: spent(Usage::system_time),
+        peak_bytes,
+    })
 }
 
 /// The process's peak resident memory so far.

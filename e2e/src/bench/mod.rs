@@ -40,17 +40,33 @@ impl BenchArgs {
     /// When a run fails, or does not deliver every contact once.
     pub async fn run(self) -> Result<()> {
         let binary = std::path::absolute(&self.binary)?;
-        ensure!(binary.is_file(), "{} is not there: cargo build --release", binary.display());
+        ensure!(
+            binary.is_file(),
+            "{} is not there: cargo build --release",
+            binary.display()
+        );
         let mut table = Table::new();
-        table.load_style(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_header(["contacts", "records a second", "wall s", "CPU s (user + system)", "peak memory MiB"]);
+        table
+            .load_style(UTF8_FULL_CONDENSED)
+            .set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header([
+            "contacts",
+            "records a second",
+            "wall s",
+            "CPU s (user + system)",
+            "peak memory MiB",
+        ]);
         for contacts in self.contacts {
             let figures = median(&binary, contacts, self.runs.max(1)).await?;
             table.add_row([
                 contacts.to_string(),
                 format!("{:.0}", contacts as f64 / figures.wall.as_secs_f64()),
                 format!("{:.2}", figures.wall.as_secs_f64()),
-                format!("{:.2} + {:.2}", figures.user.as_secs_f64(), figures.system.as_secs_f64()),
+                format!(
+                    "{:.2} + {:.2}",
+                    figures.user.as_secs_f64(),
+                    figures.system.as_secs_f64()
+                ),
                 format!("{:.1}", figures.peak_bytes as f64 / f64::from(1 << 20)),
             ]);
         }
@@ -64,13 +80,19 @@ async fn median(binary: &std::path::Path, contacts: usize, runs: usize) -> Resul
     let crm = Crm::start().await?;
     let sink = Sink::start().await?;
     // The first run tells the server which fields are selected in which order, as a real one puts them into its answers.
-    measure(binary, &crm.url(), &sink.url()).await.context("the run that warms up")?;
+    measure(binary, &crm.url(), &sink.url())
+        .await
+        .context("the run that warms up")?;
     crm.make_pages(contacts)?;
     let mut all = Vec::with_capacity(runs);
     for _ in 0..runs {
         sink.forget();
         let figures = measure(binary, &crm.url(), &sink.url()).await?;
-        ensure!(sink.distinct() == contacts, "{} of {contacts} contacts were delivered", sink.distinct());
+        ensure!(
+            sink.distinct() == contacts,
+            "{} of {contacts} contacts were delivered",
+            sink.distinct()
+        );
         eprintln!(
             "  {contacts} contacts: {:.2} s wall, {:.2} s user, {:.2} s system, {:.1} MiB",
             figures.wall.as_secs_f64(),

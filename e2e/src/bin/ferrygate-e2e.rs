@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use ferrygate_e2e::cluster::{cli::ClusterCommand, pod::Pod};
 use ferrygate_e2e::bench::BenchArgs;
+use ferrygate_e2e::cluster::{cli::ClusterCommand, pod::Pod};
 use ferrygate_e2e::demo::DemoCommand;
 use ferrygate_e2e::simulators::{self, Simulator};
 use ferrygate_e2e::suite;
