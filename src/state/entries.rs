@@ -65,6 +65,9 @@ pub struct Entry<'a> {
     pub fingerprint: Option<[u8; 16]>,
     /// Per watched field of an event, 16 bytes: the event's key and the hash of the field's value.
     pub watched: &'a [u8],
+    /// Whether the records before it, in keyset order, were all read before it. A record that is modified while a query is
+    /// paged through keeps its place and shows its new stamp: a watermark at that stamp would pass over others.
+    pub in_order: bool,
     /// Whether this run has counted it already: before its pod was replaced.
     pub counted: bool,
     /// Whether the store may hold a dead letter of it, which a success clears.
@@ -79,6 +82,7 @@ pub(super) struct Row {
     pub(super) fingerprint: Option<[u8; 16]>,
     pub(super) fate: Fate,
     pub(super) deleted: bool,
+    pub(super) in_order: bool,
     pub(super) counted: bool,
     pub(super) had_letter: bool,
     pub(super) letter: Option<Box<Letter>>,
@@ -114,6 +118,7 @@ impl Entries {
             fingerprint: entry.fingerprint,
             fate: entry.fate,
             deleted: entry.deleted,
+            in_order: entry.in_order,
             counted: entry.counted,
             had_letter: entry.had_letter,
             letter: None,

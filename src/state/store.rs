@@ -134,7 +134,9 @@ impl Store {
                     Fate::Rejected => counts.rejected += 1,
                 }
             }
-            last = Some((row.stamp, id));
+            if row.in_order {
+                last = Some((row.stamp, id));
+            }
         }
         // The look-back begins behind the watermark, and never moves it backwards.
         let reached = self

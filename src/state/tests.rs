@@ -29,6 +29,7 @@ fn entry(id: &str, second: i64, fate: Fate) -> Entry<'_> {
         fate,
         fingerprint: Some([7; 16]).filter(|_| fate != Fate::Rejected),
         watched: &[],
+        in_order: true,
         counted: false,
         had_letter: false,
     }
@@ -129,6 +130,22 @@ fn a_look_back_never_moves_the_watermark_backwards() {
         .expect("written");
         assert_eq!(store.checkpoint().watermark, Some(watermark(reached.0, reached.1)));
     }
+}
+
+#[test]
+fn a_record_that_was_modified_while_it_was_read_does_not_move_the_watermark() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut store, _) = Store::open(&opening(folder.path())).expect("a store");
+    write(&mut store, |entries| {
+        entries.push(&entry("a", 1, Fate::Delivered), true);
+        let modified = Entry {
+            in_order: false,
+            ..entry("b", 900, Fate::Delivered)
+        };
+        entries.push(&modified, true);
+    })
+    .expect("written");
+    assert_eq!(store.checkpoint().watermark, Some(watermark(1, "a")));
 }
 
 #[test]

@@ -117,6 +117,8 @@ struct Work<'r> {
 /// The page at hand.
 struct Context<'p> {
     extracted_at: Timestamp,
+    /// Records with a later stamp were modified while the query was paged through.
+    complete_as_of: Timestamp,
     /// An empty store does not hold a record with an older stamp.
     unseen_before: Timestamp,
     snapshot: Snapshot<'p>,
@@ -129,6 +131,7 @@ impl Work<'_> {
         self.in_flight.committed(committed);
         let mut context = Context {
             extracted_at: arrival.extracted_at,
+            complete_as_of: arrival.complete_as_of.unwrap_or(Timestamp::MAX),
             unseen_before: match arrival.complete_as_of {
                 Some(instant) if self.rules.empty => instant.checked_sub(LATE).unwrap_or(Timestamp::MIN),
                 _ => Timestamp::MIN,
@@ -149,7 +152,12 @@ impl Work<'_> {
         // Taken out for as long as the record is worked on, so that its buffer is used again.
         let known = mem::take(&mut self.known);
         let verdict = self.judge(record, found.then_some(&known), context.extracted_at);
-        let added = self.add(record, found.then_some(&known), verdict);
+        let added = self.add(
+            record,
+            record.stamp <= context.complete_as_of,
+            found.then_some(&known),
+            verdict,
+        );
         self.known = known;
         added?;
         if self.parcel.entries.len() >= RECORDS {
@@ -314,7 +322,13 @@ impl Work<'_> {
     }
 
     /// Puts the record, and the calls that it became, into the parcel.
-    fn add(&mut self, record: &Record<'_>, known: Option<&Known>, verdict: Verdict) -> Result<(), Halt> {
+    fn add(
+        &mut self,
+        record: &Record<'_>,
+        in_order: bool,
+        known: Option<&Known>,
+        verdict: Verdict,
+    ) -> Result<(), Halt> {
         let sent = verdict.calls > 0;
         if sent && !self.parcel.batch.push(&self.item, verdict.calls) {
             self.hand_on()?;
@@ -330,6 +344,7 @@ impl Work<'_> {
             fate: verdict.fate,
             fingerprint: verdict.fingerprint,
             watched: &self.watched,
+            in_order,
             // Dealt with by this very run, before its pod was replaced.
             counted: (had_letter || verdict.fate == Fate::Unchanged)
                 && known.is_some_and(|known| known.epoch == self.rules.epoch && known.is_of(record.stamp)),
