@@ -202,7 +202,8 @@ mod tests {
 
     #[test]
     fn separators_are_only_taken_where_they_stand_for_one() {
-        let cases: &[(&str, char, Option<char>, Result<&str, &str>)] = &[
+        type Case<'a> = (&'a str, char, Option<char>, Result<&'a str, &'a str>);
+        let cases: &[Case] = &[
             ("1.234,56", ',', Some('.'), Ok("1234.56")),
             ("-1.234.567,8", ',', Some('.'), Ok("-1234567.8")),
             ("1 234,5", ',', Some(' '), Ok("1234.5")),

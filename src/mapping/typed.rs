@@ -51,7 +51,7 @@ impl<'m> Current<'m> {
 
     /// The value as one of `kind`, null as null.
     pub fn fit(self, kind: TraitType) -> Result<Value<'m>, Rule<'m>> {
-        let value = match (kind, self) {
+        match (kind, self) {
             (_, Current::Null) => Ok(Value::Null),
             (TraitType::String, text) => text.text().map(Value::String),
             (TraitType::Integer, Current::Integer(integer)) => Ok(Value::Integer(integer)),
@@ -87,8 +87,7 @@ impl<'m> Current<'m> {
                 .map(Value::Date)
                 .ok_or(Cow::Borrowed(instant::NOT_A_DATE)),
             (TraitType::Date, _) => Err(Cow::Borrowed(instant::NOT_A_DATE)),
-        };
-        value
+        }
     }
 
     /// The value that text of a trait's type means, for the `default` transform.

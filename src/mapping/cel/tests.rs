@@ -397,3 +397,49 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn no_rule_holds_a_value_that_an_expression_failed_on() {
+    let expressions = [
+        "record.A + 1",
+        "record.A - record.B",
+        "record.A < 1",
+        "!record.A",
+        "-record.A",
+        "record.A && true",
+        "record.A ? 1 : 2",
+        "int(record.A)",
+        "double(record.A)",
+        "bool(record.A)",
+        "timestamp(record.A)",
+        "duration(record.A)",
+        "record.A.join('')",
+        "[record.A, 1].join('')",
+        "record.A[0]",
+        "record.A.field",
+        "{record.A: 1}['x']",
+        "{'x': 1}[record.A]",
+        "{record.A: 1, record.B: 2}",
+        "[1][record.A]",
+        "record.A in 1",
+        "record.A.all(x, x)",
+        "record.A.matches('[')",
+        "'x'.matches(record.A + '[')",
+        "'%d'.format([record.A])",
+        "record.A.charAt(99)",
+        "record.A.substring(99)",
+        "record.A.substring(2, 1)",
+        "[record.A, 1].sort()",
+        "math.abs(record.A)",
+        "timestamp('2026-05-04T08:41:07Z').getHours(record.A)",
+        "size(record.A) + record.A",
+        "record.A.orValue(1)",
+        "[record.A]",
+    ];
+    for source in expressions {
+        let (expression, names) = compile(source).unwrap_or_else(|faults| panic!("{source}: {faults:?}"));
+        let fields = vec![text("s3cret"); names.len()];
+        let rule = expression.value(&fields, TraitType::Integer, false).expect_err(source);
+        assert!(!rule.contains("s3cret"), "{source}: {rule}");
+    }
+}

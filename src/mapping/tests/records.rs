@@ -118,7 +118,8 @@ fn a_contact_becomes_a_person() {
 
 #[test]
 fn what_a_null_or_an_error_becomes_is_the_mappings_choice() {
-    let cases: Vec<(&str, Field, &str, Result<Option<&str>, &str>)> = vec![
+    type Case<'a> = (&'a str, Field<'a>, &'a str, Result<Option<&'a str>, &'a str>);
+    let cases: Vec<Case> = vec![
         ("Phone", Field::Null, "phone", Ok(Some("Null"))),
         ("Phone", text("nonsense"), "phone", Ok(Some("Null"))),
         ("Email", Field::Null, "email", Ok(None)),
@@ -366,4 +367,10 @@ fn an_account_is_a_group() {
             (None, Some("001A"), vec!["name: String(\"Acme\")".to_owned()])
         );
     });
+}
+
+#[test]
+fn a_plan_is_shared_by_the_threads_of_a_run() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Plan>();
 }
