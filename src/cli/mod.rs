@@ -1,1 +1,42 @@
 //! The command line: a file per subcommand.
+
+pub mod files;
+pub mod run;
+pub mod worker;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::controller;
+
+/// Keeps customer data platforms true to the CRM.
+#[derive(Debug, Parser)]
+#[command(name = "ferrygate", version)]
+pub struct Cli {
+    /// How the log is written, to standard error. Its level is set by `RUST_LOG`.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormat {
+    /// For a person.
+    Text,
+    /// An object a line, for a log store.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Reconciles the four kinds: the operator's Deployment.
+    Controller(controller::Options),
+    /// Syncs or probes: the container of a Job.
+    #[command(subcommand)]
+    Worker(worker::Worker),
+    /// Syncs with manifests and Secrets from a folder, and no cluster.
+    Run(run::RunArgs),
+}

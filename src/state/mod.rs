@@ -1,1 +1,109 @@
-//! What a stream remembers between runs: SQLite on a volume.
+//! What a stream remembers between runs: SQLite on a volume, a file a stream.
+//!
+//! ```text
+//! Store::open ─ fences off older runs, tells what is remembered
+//!   ├─ Reader     looks records up for the transforming thread, in snapshots
+//!   └─ Store      writes acknowledged records, dead letters, counts and the watermark: what belongs together in one transaction
+//! ```
+//!
+//! Of a record nothing is kept but its id, its stamp and fingerprints: the store holds no customer value.
+
+mod entries;
+mod error;
+mod reader;
+mod schema;
+mod store;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use crate::api::sync_pipeline::{Counts, Watermark};
+
+pub use entries::{Entries, Entry, Fate, Letter, Stage};
+pub use error::StateError;
+pub use reader::{Known, Reader, Snapshot, watched_key};
+pub use store::Store;
+
+/// The file of a stream in a folder of state.
+pub fn file_of(directory: &Path, stream: &str) -> PathBuf {
+    directory.join(format!("{stream}.sqlite"))
+}
+
+/// Which run opens which store.
+#[derive(Clone, Debug)]
+pub struct Opening<'a> {
+    /// The folder that holds a file a stream.
+    pub directory: &'a Path,
+    /// The stream's name.
+    pub stream: &'a str,
+    /// The CRM object that the stream reads.
+    pub object: &'a str,
+    /// The run's name.
+    pub run: &'a str,
+    /// The run's number among the stream's. A store that has seen a higher one refuses this run.
+    pub epoch: i64,
+    /// The mapping's name and version, which dead letters are marked with.
+    pub mapping: &'a str,
+}
+
+/// What a store held when it was opened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remembered {
+    /// Where the store comes from.
+    pub origin: Origin,
+    /// Whether it knows no record: nothing needs to be looked up.
+    pub empty: bool,
+}
+
+/// Where a store comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was there.
+    Kept,
+    /// It was not there, and was made; until the first commit, also by a run that did not come to one.
+    New,
+    /// It was there for another CRM object, and was emptied: nothing in it holds for this one.
+    OtherObject(String),
+}
+
+/// How far a stream has come. Written in one transaction with the records that it rests on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Checkpoint {
+    /// The last record, in keyset order, before which nothing is missing.
+    pub watermark: Option<Watermark>,
+    /// The CDP's picture is complete up to this instant of the CRM's clock.
+    pub complete_as_of: Option<Timestamp>,
+    /// The records of this run; they go on where a pod of the same run left off.
+    pub counts: Counts,
+    /// How many dead letters the store holds.
+    pub dead_letters: i64,
+    /// The records from before this watermark are unknown, because a store was lost: counts of both sides can't agree.
+    pub partial: bool,
+}
+
+/// A record that could not be delivered, and why. Its values are not kept: a replay reads the record again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The CRM's id of the record.
+    pub record_id: String,
+    /// The record's modification stamp.
+    pub stamp: Timestamp,
+    /// Where it was rejected.
+    pub stage: String,
+    /// Where in the mapping, or in the API's answer.
+    pub path: String,
+    /// The rule that it broke, or the API's reason.
+    pub rule: String,
+    /// The mapping and the version that met it.
+    pub mapping: String,
+    /// When it was first rejected.
+    pub first: Timestamp,
+    /// When it was last rejected.
+    pub last: Timestamp,
+    /// How often it was tried.
+    pub attempts: i64,
+}

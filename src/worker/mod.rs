@@ -1,1 +1,126 @@
 //! A run: what it is told, the stages joined, checkpoint, report.
+//!
+//! ```text
+//! extract ──pages──▶ transform ──batches──▶ deliver ──acknowledged──▶ checkpoint ──progress──▶ publish
+//!  (async)            (a thread:             (async, in order,          (a thread:               (async, now
+//!                      decode, map, gate,     a small window)            one transaction)         and then)
+//!                      look up, encode)
+//! ```
+//!
+//! Every arrow is a bounded channel: a slow stage holds up the ones before it, and memory does not grow with the number of
+//! records. A stage that ends, for whatever reason, closes its channels, and so the others end as well; what was acknowledged
+//! by then is checkpointed.
+
+mod checkpoint;
+mod deliver;
+mod extract;
+mod in_flight;
+mod prepare;
+pub mod probe;
+pub mod publish;
+mod resolve;
+mod stop;
+mod sync;
+mod transform;
+
+use std::future::Future;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use crate::api::common::Outcome;
+use crate::api::sync_pipeline::{Counts, Reconciliation, Stream, Watermark};
+use crate::api::{CdpSinkSpec, CrmSourceSpec, MappingVersionSpec};
+
+pub use resolve::{UnresolvedMapping, resolve_mapping};
+pub use sync::sync;
+
+/// What a run is told.
+#[derive(Clone, Debug)]
+pub struct RunSpec {
+    /// The pipeline's namespace.
+    pub namespace: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// What is synced.
+    pub stream: Stream,
+    /// The CRM.
+    pub source: CrmSourceSpec,
+    /// The CDP.
+    pub sink: CdpSinkSpec,
+    /// The contract between them.
+    pub mapping: MappingVersionSpec,
+    /// The run's name.
+    pub run: String,
+    /// The run's number among the stream's: it fences the state store.
+    pub epoch: i64,
+    /// The folder that holds the pipeline's state, a file a stream.
+    pub state_directory: PathBuf,
+    /// The watermark in the pipeline's status: the run goes on from it if the store is lost.
+    pub published: Option<Watermark>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunResult {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What happened and what to do, for a person.
+    pub message: String,
+    /// The run's records, by what became of them.
+    pub counts: Counts,
+    /// Up to which record everything was delivered.
+    pub watermark: Option<Watermark>,
+    /// The CDP's picture is complete up to this instant of the CRM's clock.
+    pub complete_as_of: Option<Timestamp>,
+    /// How many dead letters the stream holds.
+    pub dead_letters: i64,
+    /// The counts of both sides, where they could be taken.
+    pub reconciliation: Option<Reconciliation>,
+    /// Where the CRM's quota is used up: when the next try is worth it.
+    pub parked_until: Option<Timestamp>,
+}
+
+impl RunResult {
+    /// How far the run came.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            watermark: self.watermark.clone(),
+            counts: self.counts,
+            dead_letters: self.dead_letters,
+            complete_as_of: self.complete_as_of,
+            reconciliation: self.reconciliation.clone(),
+        }
+    }
+}
+
+/// How far a run has come.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// Up to which record everything was delivered.
+    pub watermark: Option<Watermark>,
+    /// The run's records, by what became of them.
+    pub counts: Counts,
+    /// How many dead letters the stream holds.
+    pub dead_letters: i64,
+    /// The CDP's picture is complete up to this instant of the CRM's clock.
+    pub complete_as_of: Option<Timestamp>,
+    /// The counts of both sides, at the end of the run.
+    pub reconciliation: Option<Reconciliation>,
+}
+
+/// Where a run's progress is told. What is told is in the state store already.
+pub trait Publish: Sync {
+    /// Tells it. [`Outcome::Superseded`] ends the run at once; any other error is passing, and the run goes on until its end.
+    fn publish(&self, progress: &Progress) -> impl Future<Output = Result<(), Outcome>> + Send;
+}
+
+/// Tells nobody: for `ferrygate run --files`.
+#[derive(Clone, Copy, Debug)]
+pub struct Silent;
+
+impl Publish for Silent {
+    async fn publish(&self, _: &Progress) -> Result<(), Outcome> {
+        Ok(())
+    }
+}

@@ -77,6 +77,36 @@ impl Encoder {
         provenance: &Provenance<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, EncodeError> {
+        self.append(mapped, decision, provenance, out, |calls| {
+            calls.profile()?;
+            calls.events(events)
+        })
+    }
+
+    /// Appends the calls for events alone: for a record whose profile the CDP holds as it is.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode_events(
+        &self,
+        mapped: &Mapped<'_>,
+        events: &[&MappedEvent<'_>],
+        provenance: &Provenance<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, EncodeError> {
+        self.append(mapped, Decision::Activate, provenance, out, |calls| {
+            calls.events(events)
+        })
+    }
+
+    fn append(
+        &self,
+        mapped: &Mapped<'_>,
+        decision: Decision,
+        provenance: &Provenance<'_>,
+        out: &mut Vec<u8>,
+        write: impl FnOnce(&mut Calls<'_>) -> Result<(), EncodeError>,
+    ) -> Result<Encoded, EncodeError> {
         let start = out.len();
         let mut record = Calls {
             mapped,
@@ -86,7 +116,7 @@ impl Encoder {
             out,
             count: 0,
         };
-        let written = record.write(events);
+        let written = write(&mut record);
         let calls = record.count;
         if written.is_err() {
             out.truncate(start);
@@ -106,7 +136,7 @@ struct Calls<'a> {
 }
 
 impl Calls<'_> {
-    fn write(&mut self, events: &[&MappedEvent<'_>]) -> Result<(), EncodeError> {
+    fn profile(&mut self) -> Result<(), EncodeError> {
         let activate = self.decision == Decision::Activate;
         match self.mapped.entity {
             Entity::Person => {
@@ -118,7 +148,11 @@ impl Calls<'_> {
             Entity::Account => self.account()?,
             Entity::Deal => {}
         }
-        if activate {
+        Ok(())
+    }
+
+    fn events(&mut self, events: &[&MappedEvent<'_>]) -> Result<(), EncodeError> {
+        if self.decision == Decision::Activate {
             for event in events {
                 self.track(event)?;
             }

@@ -1,0 +1,382 @@
+//! Manifests from a folder: the four kinds and Secrets, read as strictly as the API server would.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use kube::ResourceExt;
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tracing::debug;
+
+use crate::api::common::SecretKeySelector;
+use crate::api::{CdpSink, CrmSource, GROUP, MappingVersion, SyncPipeline};
+use crate::secrets::Secrets;
+
+/// The namespace of a manifest that names none.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// What a folder holds, namespace by namespace.
+#[derive(Debug, Default)]
+pub struct Manifests {
+    namespaces: BTreeMap<String, Namespace>,
+}
+
+/// The resources of one namespace: references never leave it.
+#[derive(Debug, Default)]
+pub struct Namespace {
+    /// The sources, by name.
+    pub sources: BTreeMap<String, CrmSource>,
+    /// The sinks, by name.
+    pub sinks: BTreeMap<String, CdpSink>,
+    /// The mapping versions, by name.
+    pub mappings: BTreeMap<String, MappingVersion>,
+    /// The pipelines, by name.
+    pub pipelines: BTreeMap<String, SyncPipeline>,
+    secrets: BTreeMap<SecretKeySelector, SecretString>,
+}
+
+/// Why a folder could not be read. Each names the file, and the resource and the field where there are any.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// The folder or a file could not be read.
+    #[error("{}: {cause}", path.display())]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// A file is no YAML.
+    #[error("{}: {cause}", path.display())]
+    NoYaml {
+        /// The file.
+        path: PathBuf,
+        /// Why, with the line.
+        cause: String,
+    },
+    /// A resource is not of its kind's form.
+    #[error("{}: {resource}: {cause}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Its kind and name.
+        resource: String,
+        /// The field and the rule.
+        cause: String,
+    },
+    /// Two manifests are of the same resource.
+    #[error("{}: {resource} is in this folder twice; remove one of the two", path.display())]
+    Twice {
+        /// The file of the second.
+        path: PathBuf,
+        /// Its kind and name.
+        resource: String,
+    },
+}
+
+impl Manifests {
+    /// Reads all `.yaml`, `.yml` and `.json` files of a folder and the folders in it.
+    ///
+    /// # Errors
+    /// At the first file, in the order of the paths, that holds something wrong.
+    pub fn read(folder: &Path) -> Result<Self, FilesError> {
+        let mut paths = Vec::new();
+        collect(folder, &mut paths)?;
+        paths.sort();
+        let mut manifests = Manifests::default();
+        for path in paths {
+            let text = fs::read_to_string(&path).map_err(|cause| FilesError::Unreadable {
+                path: path.clone(),
+                cause,
+            })?;
+            let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|cause| FilesError::NoYaml {
+                path: path.clone(),
+                cause: cause.to_string(),
+            })?;
+            for document in documents {
+                manifests.add(&path, document)?;
+            }
+        }
+        Ok(manifests)
+    }
+
+    /// The namespaces, by name.
+    pub fn namespaces(&self) -> impl Iterator<Item = (&str, &Namespace)> {
+        self.namespaces
+            .iter()
+            .map(|(name, namespace)| (name.as_str(), namespace))
+    }
+
+    fn add(&mut self, path: &Path, document: Value) -> Result<(), FilesError> {
+        if document.is_null() {
+            return Ok(());
+        }
+        let text = |pointer: &str| {
+            document
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let (api_version, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
+        if kind == "List" || kind.ends_with("List") && document["items"].is_array() {
+            let items = document["items"].as_array().cloned().unwrap_or_default();
+            return items.into_iter().try_for_each(|item| self.add(path, item));
+        }
+        let namespace = match text("/metadata/namespace") {
+            empty if empty.is_empty() => DEFAULT_NAMESPACE.to_owned(),
+            named => named,
+        };
+        let place = Place {
+            path,
+            resource: format!("{kind} {name}"),
+        };
+        let ours = self.namespaces.entry(namespace).or_default();
+        let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
+        match (group, kind.as_str()) {
+            (group, "CrmSource" | "CdpSink" | "MappingVersion" | "SyncPipeline") if group == GROUP => {
+                if version != "v1alpha1" {
+                    return Err(place.invalid(format!("apiVersion: {api_version} is not served; use {GROUP}/v1alpha1")));
+                }
+                if name.is_empty() {
+                    return Err(place.invalid("metadata.name: must be given"));
+                }
+                match kind.as_str() {
+                    "CrmSource" => place.insert(&mut ours.sources, document, |read: &CrmSource| read.validate_cel()),
+                    "CdpSink" => place.insert(&mut ours.sinks, document, |read: &CdpSink| read.validate_cel()),
+                    "MappingVersion" => place.insert(&mut ours.mappings, document, |read: &MappingVersion| {
+                        read.validate_cel()
+                    }),
+                    _ => place.insert(&mut ours.pipelines, document, |read: &SyncPipeline| read.validate_cel()),
+                }
+            }
+            (group, other) if group == GROUP => Err(place.invalid(format!(
+                "kind: {other} is not a kind of {GROUP}; there are CrmSource, CdpSink, MappingVersion and SyncPipeline"
+            ))),
+            ("", "Secret") => place.insert_secret(&mut ours.secrets, document),
+            _ => {
+                debug!(file = %path.display(), kind, "passed over: not a kind that a sync reads");
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Namespace {
+    /// The Secrets, to be read by a run.
+    pub fn secrets(&self) -> Secrets {
+        Secrets::Manifests(self.secrets.clone())
+    }
+}
+
+/// Where a resource stands.
+struct Place<'a> {
+    path: &'a Path,
+    resource: String,
+}
+
+impl Place<'_> {
+    fn invalid(&self, cause: impl Display) -> FilesError {
+        FilesError::Invalid {
+            path: self.path.to_owned(),
+            resource: self.resource.clone(),
+            cause: cause.to_string(),
+        }
+    }
+
+    fn twice(&self) -> FilesError {
+        FilesError::Twice {
+            path: self.path.to_owned(),
+            resource: self.resource.clone(),
+        }
+    }
+
+    fn insert<K, E: Display>(
+        &self,
+        into: &mut BTreeMap<String, K>,
+        document: Value,
+        rules: impl FnOnce(&K) -> Result<(), E>,
+    ) -> Result<(), FilesError>
+    where
+        K: DeserializeOwned + ResourceExt,
+    {
+        let read: K = self.strictly(document)?;
+        rules(&read).map_err(|broken| self.invalid(broken))?;
+        if into.insert(read.name_any(), read).is_some() {
+            Err(self.twice())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn insert_secret(
+        &self,
+        into: &mut BTreeMap<SecretKeySelector, SecretString>,
+        document: Value,
+    ) -> Result<(), FilesError> {
+        // `data` is taken as text here: its type's own error would quote the value.
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Values {
+            #[serde(default)]
+            data: BTreeMap<String, String>,
+            #[serde(default)]
+            string_data: BTreeMap<String, String>,
+        }
+        let unreadable = || self.invalid("data and stringData must be maps from keys to text");
+        let name = document
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        let values: Values = serde_json::from_value(document).map_err(|_| unreadable())?;
+        if into.keys().any(|selector| selector.name == name) {
+            return Err(self.twice());
+        }
+        for (key, encoded) in values.data {
+            let decoded = STANDARD
+                .decode(encoded.trim())
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok());
+            let text = decoded.ok_or_else(|| self.invalid(format!("data.{key}: is not the base64 form of a text")))?;
+            into.insert(
+                SecretKeySelector {
+                    name: name.clone(),
+                    key,
+                },
+                SecretString::from(text.trim_end()),
+            );
+        }
+        for (key, text) in values.string_data {
+            into.insert(
+                SecretKeySelector {
+                    name: name.clone(),
+                    key,
+                },
+                SecretString::from(text.trim_end()),
+            );
+        }
+        Ok(())
+    }
+
+    /// Reads a resource; a field that its kind does not have is an error, as it is with `kubectl apply`.
+    fn strictly<K: DeserializeOwned>(&self, document: Value) -> Result<K, FilesError> {
+        let mut unknown = Vec::new();
+        let mut note = |path: serde_ignored::Path| unknown.push(path.to_string());
+        let reader = serde_ignored::Deserializer::new(document, &mut note);
+        let read = serde_path_to_error::deserialize(reader)
+            .map_err(|error| self.invalid(format!("{}: {}", error.path(), error.inner())))?;
+        // The kind was looked at already, and the status and the metadata are none of a sync's concern.
+        const ELSEWHERE: [&str; 4] = ["apiVersion", "kind", "metadata", "status"];
+        unknown.retain(|path| !ELSEWHERE.contains(&path.split('.').next().unwrap_or_default()));
+        match unknown.first() {
+            None => Ok(read),
+            Some(path) => Err(self.invalid(format!("{path}: unknown field"))),
+        }
+    }
+}
+
+fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), FilesError> {
+    let unreadable = |cause| FilesError::Unreadable {
+        path: folder.to_owned(),
+        cause,
+    };
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.is_dir() {
+            collect(&path, into)?;
+        } else if path
+            .extension()
+            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+        {
+            into.push(path);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SINK: &str = "
+apiVersion: ferrygate.io/v1alpha1
+kind: CdpSink
+metadata: {name: segment}
+spec:
+  segment:
+    endpoint: https://api.segment.io/v1
+    writeKey: {secretKeyRef: {name: segment, key: writeKey}}
+  identity: {userId: crm_id}
+";
+
+    fn read(text: &str) -> Result<Manifests, String> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("all.yaml"), text).unwrap();
+        Manifests::read(folder.path()).map_err(|error| {
+            error
+                .to_string()
+                .replace(&folder.path().join("all.yaml").display().to_string(), "all.yaml")
+        })
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_file_and_field() {
+        let cases = [
+            (
+                SINK.replace("endpoint:", "endpiont:"),
+                "all.yaml: CdpSink segment: spec.segment",
+            ),
+            (
+                SINK.replace("identity:", "color: blue\n  identity:"),
+                "all.yaml: CdpSink segment: spec.color: unknown field",
+            ),
+            (
+                SINK.replace("https:", "http:"),
+                "endpoint must begin with https://; http:// needs allowPlaintext: true",
+            ),
+            (
+                SINK.replace("{userId: crm_id}", "{userId: 7}"),
+                "all.yaml: CdpSink segment: spec.identity.userId: invalid type",
+            ),
+            (
+                SINK.replace("CdpSink", "CdpSnik"),
+                "kind: CdpSnik is not a kind of ferrygate.io",
+            ),
+            (format!("{SINK}---{SINK}"), "CdpSink segment is in this folder twice"),
+            ("a: [".to_owned(), "all.yaml: "),
+            (
+                "{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {k: '%%%'}}".to_owned(),
+                "Secret s: data.k: is not the base64 form of a text",
+            ),
+        ];
+        for (text, words) in cases {
+            let error = read(&text).map(|_| ()).unwrap_err();
+            assert!(error.contains(words), "{words:?} is not in {error:?}");
+        }
+    }
+
+    #[test]
+    fn lists_documents_and_other_kinds_are_read() {
+        let other = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}}";
+        let secret = "{apiVersion: v1, kind: Secret, metadata: {name: segment}, stringData: {writeKey: \"abc\\n\"}}";
+        let list = format!("{{apiVersion: v1, kind: List, items: [{secret}]}}");
+        let manifests = read(&format!("{SINK}---\n{other}\n---\n{list}\n")).unwrap();
+        let (name, namespace) = manifests.namespaces().next().unwrap();
+        let found: Vec<_> = namespace
+            .secrets
+            .keys()
+            .map(|selector| format!("{}/{}", selector.name, selector.key))
+            .collect();
+        assert_eq!(
+            (name, namespace.sinks.len(), found),
+            ("default", 1, vec!["segment/writeKey".to_owned()])
+        );
+    }
+}

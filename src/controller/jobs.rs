@@ -1,0 +1,491 @@
+//! The Jobs of runs and probes, and how one that has ended is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::batch::v1::{Job, JobStatus};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceRequirements};
+use kube::{Resource, ResourceExt};
+use serde_json::{Value, json};
+
+use super::names;
+use crate::api::common::{Outcome, SecretKeySelector, exit};
+use crate::api::{CdpSinkSpec, CrmSourceSpec, SyncPipeline};
+use crate::secrets::MOUNT;
+
+/// The workers' ServiceAccount in every tenant's namespace.
+pub const SERVICE_ACCOUNT: &str = "ferrygate-worker";
+/// Where a run's volume is mounted.
+const STATE_MOUNT: &str = "/var/lib/ferrygate";
+/// The label that all that the controller creates carries, and its value.
+pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "ferrygate");
+/// The label that names the pipeline.
+pub const PIPELINE_LABEL: &str = "ferrygate.io/pipeline";
+/// The label that names the stream.
+pub const STREAM_LABEL: &str = "ferrygate.io/stream";
+/// The label that names the source that is probed.
+pub const SOURCE_LABEL: &str = "ferrygate.io/source";
+/// The label that names the sink that is probed.
+pub const SINK_LABEL: &str = "ferrygate.io/sink";
+
+/// How often a run's pod is tried again after an outage, with Kubernetes' own growing pause, before the run has failed.
+const RUN_BACKOFF_LIMIT: i32 = 4;
+/// A run that takes longer, in seconds, is ended; the next goes on from its checkpoint.
+const RUN_DEADLINE: i64 = 24 * 3600;
+/// A probe that takes longer, in seconds, is ended.
+const PROBE_DEADLINE: i64 = 180;
+/// How long a finished Job stays, in seconds, where the controller does not remove it before.
+const TIME_TO_LIVE: i32 = 3600;
+/// How long a worker may take, in seconds, to drain and checkpoint after SIGTERM.
+const GRACE: i64 = 60;
+
+/// The container that workers run in.
+#[derive(Clone, Debug)]
+pub struct WorkerImage {
+    /// The image's reference.
+    pub image: String,
+    /// When the kubelet pulls it.
+    pub pull_policy: String,
+}
+
+/// A Job that is to be created.
+pub struct JobPlan<'a> {
+    /// Its name, which is the run's.
+    pub name: &'a str,
+    /// The labels that name what it is for.
+    pub labels: BTreeMap<String, String>,
+    /// The words after `ferrygate`.
+    pub words: Vec<String>,
+    /// The keys of Secrets that are mounted.
+    pub secrets: BTreeSet<SecretKeySelector>,
+    /// The claim that is mounted for the state.
+    pub claim: Option<String>,
+    /// What the container asks for.
+    pub resources: Option<&'a ResourceRequirements>,
+    /// How often its pod is tried again.
+    pub backoff_limit: i32,
+    /// When it is ended, in seconds.
+    pub deadline: i64,
+}
+
+impl JobPlan<'_> {
+    /// The Job, owned by the resource that it is for.
+    pub fn build<K: Resource<DynamicType = ()>>(&self, owner: &K, worker: &WorkerImage) -> Job {
+        let mut labels = self.labels.clone();
+        labels.insert(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
+        let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
+        for (number, (secret, keys)) in grouped(&self.secrets).into_iter().enumerate() {
+            let name = format!("secret-{number}");
+            let items: Vec<_> = keys.iter().map(|key| json!({"key": key, "path": key})).collect();
+            // Optional: the worker itself says which key is missing, where a pod that hangs would not.
+            volumes.push(json!({"name": name, "secret": {"secretName": secret, "items": items, "optional": true}}));
+            mounts.push(json!({"name": name, "mountPath": format!("{MOUNT}/{secret}"), "readOnly": true}));
+        }
+        if let Some(claim) = &self.claim {
+            volumes.push(json!({"name": "state", "persistentVolumeClaim": {"claimName": claim}}));
+            mounts.push(json!({"name": "state", "mountPath": STATE_MOUNT}));
+        }
+        let job = json!({
+            "metadata": {
+                "name": self.name,
+                "namespace": owner.namespace(),
+                "labels": labels,
+                "ownerReferences": owner.controller_owner_ref(&()).into_iter().collect::<Vec<_>>(),
+            },
+            "spec": {
+                "backoffLimit": self.backoff_limit,
+                "activeDeadlineSeconds": self.deadline,
+                "ttlSecondsAfterFinished": TIME_TO_LIVE,
+                "podFailurePolicy": failure_policy(),
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {
+                        "serviceAccountName": SERVICE_ACCOUNT,
+                        "restartPolicy": "Never",
+                        "terminationGracePeriodSeconds": GRACE,
+                        "securityContext": {
+                            "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
+                            "seccompProfile": {"type": "RuntimeDefault"},
+                        },
+                        "volumes": volumes,
+                        "containers": [{
+                            "name": "worker",
+                            "image": worker.image,
+                            "imagePullPolicy": worker.pull_policy,
+                            "args": self.words,
+                            "volumeMounts": mounts,
+                            "resources": self.resources,
+                            "securityContext": {
+                                "allowPrivilegeEscalation": false,
+                                "readOnlyRootFilesystem": true,
+                                "capabilities": {"drop": ["ALL"]},
+                            },
+                        }],
+                    },
+                },
+            },
+        });
+        serde_json::from_value(job).expect("the manifest is of a Job's form, which the tests hold it to")
+    }
+}
+
+/// What the exit codes mean to the Job: see [`Outcome::exit_code`].
+fn failure_policy() -> Value {
+    json!({"rules": [
+        {"action": "FailJob", "onExitCodes": {
+            "containerName": "worker", "operator": "In",
+            "values": [exit::PARKED, exit::DEFECT, exit::SUPERSEDED, exit::CONFIGURATION],
+        }},
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    ]})
+}
+
+fn grouped(selectors: &BTreeSet<SecretKeySelector>) -> BTreeMap<&str, Vec<&str>> {
+    let mut secrets: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for selector in selectors {
+        secrets.entry(&selector.name).or_default().push(&selector.key);
+    }
+    secrets
+}
+
+/// The keys of Secrets that a source names.
+pub fn source_secrets(spec: &CrmSourceSpec) -> BTreeSet<SecretKeySelector> {
+    let mut values = Vec::new();
+    if let Some(salesforce) = &spec.salesforce {
+        values.extend(
+            salesforce
+                .auth
+                .jwt_bearer
+                .iter()
+                .flat_map(|auth| [&auth.client_id, &auth.private_key]),
+        );
+        values.extend(
+            salesforce
+                .auth
+                .client_credentials
+                .iter()
+                .flat_map(|auth| [&auth.client_id, &auth.client_secret]),
+        );
+    }
+    values.into_iter().map(|value| value.secret_key_ref.clone()).collect()
+}
+
+/// The keys of Secrets that a sink names.
+pub fn sink_secrets(spec: &CdpSinkSpec) -> BTreeSet<SecretKeySelector> {
+    spec.segment
+        .iter()
+        .map(|segment| segment.write_key.secret_key_ref.clone())
+        .collect()
+}
+
+/// The Job of a run of a stream.
+pub fn sync_job(
+    pipeline: &SyncPipeline,
+    run: &Run<'_>,
+    source: &CrmSourceSpec,
+    sink: &CdpSinkSpec,
+    worker: &WorkerImage,
+) -> Job {
+    let name = pipeline.name_any();
+    let epoch = run.epoch.to_string();
+    let words = [
+        "worker",
+        "sync",
+        "--namespace",
+        &pipeline.namespace().unwrap_or_default(),
+        "--pipeline",
+        &name,
+        "--stream",
+        run.stream,
+        "--run",
+        run.name,
+        "--epoch",
+        &epoch,
+        "--mapping",
+        run.mapping,
+        "--state",
+        STATE_MOUNT,
+    ];
+    let plan = JobPlan {
+        name: run.name,
+        labels: BTreeMap::from([
+            (PIPELINE_LABEL.to_owned(), names::label(&name)),
+            (STREAM_LABEL.to_owned(), run.stream.to_owned()),
+        ]),
+        words: words.map(str::to_owned).to_vec(),
+        secrets: source_secrets(source).into_iter().chain(sink_secrets(sink)).collect(),
+        claim: Some(names::state_claim(&name)),
+        resources: pipeline
+            .spec
+            .job_template
+            .as_ref()
+            .and_then(|template| template.resources.as_ref()),
+        backoff_limit: RUN_BACKOFF_LIMIT,
+        deadline: RUN_DEADLINE,
+    };
+    plan.build(pipeline, worker)
+}
+
+/// Which run a Job is for.
+pub struct Run<'a> {
+    /// The run's name.
+    pub name: &'a str,
+    /// The stream's name.
+    pub stream: &'a str,
+    /// The run's number.
+    pub epoch: i64,
+    /// The MappingVersion's name.
+    pub mapping: &'a str,
+}
+
+/// The Job of a probe: `selector` is the flag and the label that name the resource.
+pub fn probe_job<K: Resource<DynamicType = ()>>(
+    owner: &K,
+    selector: (&str, &str),
+    run: &str,
+    objects: &[String],
+    secrets: BTreeSet<SecretKeySelector>,
+    worker: &WorkerImage,
+) -> Job {
+    let (flag, label) = selector;
+    let name = owner.name_any();
+    let generation = owner.meta().generation.unwrap_or_default().to_string();
+    let namespace = owner.namespace().unwrap_or_default();
+    let mut words: Vec<String> = [
+        "worker",
+        "probe",
+        "--namespace",
+        &namespace,
+        flag,
+        &name,
+        "--run",
+        run,
+        "--generation",
+        &generation,
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    words.extend(
+        objects
+            .iter()
+            .flat_map(|object| ["--object".to_owned(), object.clone()]),
+    );
+    let labels = BTreeMap::from([(label.to_owned(), names::label(&name))]);
+    let plan = JobPlan {
+        name: run,
+        labels,
+        words,
+        secrets,
+        claim: None,
+        resources: None,
+        backoff_limit: 1,
+        deadline: PROBE_DEADLINE,
+    };
+    plan.build(owner, worker)
+}
+
+/// The claim that holds a pipeline's state; it goes with the pipeline.
+pub fn state_claim(pipeline: &SyncPipeline) -> PersistentVolumeClaim {
+    let name = pipeline.name_any();
+    let volume = &pipeline.spec.state.volume;
+    let claim = json!({
+        "metadata": {
+            "name": names::state_claim(&name),
+            "namespace": pipeline.namespace(),
+            "labels": {MANAGED_BY.0: MANAGED_BY.1, PIPELINE_LABEL: names::label(&name)},
+            "ownerReferences": pipeline.controller_owner_ref(&()).into_iter().collect::<Vec<_>>(),
+        },
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": volume.storage_class_name,
+            "resources": {"requests": {"storage": volume.size}},
+        },
+    });
+    serde_json::from_value(claim).expect("the manifest is of a claim's form, which the tests hold it to")
+}
+
+/// How a Job stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is under way.
+    Active,
+    /// It has succeeded.
+    Complete,
+    /// It has failed: the reason that Kubernetes gives, and its words.
+    Failed(String, String),
+}
+
+/// How a Job stands, by its conditions.
+pub fn standing(job: &Job) -> Standing {
+    let holds = |status: &JobStatus, kind: &str| {
+        let conditions = status.conditions.clone().unwrap_or_default();
+        conditions
+            .into_iter()
+            .find(|condition| condition.type_ == kind && condition.status == "True")
+    };
+    let Some(status) = &job.status else {
+        return Standing::Active;
+    };
+    if holds(status, "Complete").is_some() {
+        Standing::Complete
+    } else if let Some(failed) = holds(status, "Failed") {
+        Standing::Failed(failed.reason.unwrap_or_default(), failed.message.unwrap_or_default())
+    } else {
+        Standing::Active
+    }
+}
+
+/// What a failed Job says of a worker that reported nothing.
+pub fn unreported(reason: &str, message: &str, pods: &[&Pod]) -> (Outcome, String) {
+    let terminated = pods
+        .iter()
+        .filter_map(|pod| {
+            pod.status
+                .as_ref()?
+                .container_statuses
+                .as_ref()?
+                .first()?
+                .state
+                .as_ref()?
+                .terminated
+                .as_ref()
+        })
+        .max_by_key(|terminated| terminated.finished_at.as_ref().map(|time| time.0));
+    let code = terminated.map(|terminated| terminated.exit_code);
+    if terminated.is_some_and(|terminated| terminated.reason.as_deref() == Some("OOMKilled")) {
+        return (
+            Outcome::ConfigurationInvalid,
+            "the worker was killed because it used more memory than its limit; raise jobTemplate.resources.limits.memory"
+                .to_owned(),
+        );
+    }
+    let outcome = match code {
+        Some(exit::CONFIGURATION) => Outcome::ConfigurationInvalid,
+        Some(exit::PARKED) => Outcome::SourceThrottled,
+        Some(exit::SUPERSEDED) => Outcome::Superseded,
+        Some(exit::OUTAGE) => Outcome::SourceUnavailable,
+        Some(exit::DEFECT | 101) => Outcome::InternalError,
+        _ => Outcome::Interrupted,
+    };
+    let ended = code.map_or_else(
+        || "its pod left no exit code".to_owned(),
+        |code| format!("exit code {code}"),
+    );
+    (
+        outcome,
+        format!("the worker ended without a report ({ended}); the Job says {reason}: {message}"),
+    )
+}
+
+/// Why a pod does not start, in the words of whoever knows.
+pub fn not_starting(pods: &[&Pod]) -> Option<(String, String)> {
+    const PASSING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
+    pods.iter().find_map(|pod| {
+        let status = pod.status.as_ref()?;
+        let waiting = status
+            .container_statuses
+            .iter()
+            .flatten()
+            .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
+            .find(|waiting| {
+                waiting
+                    .reason
+                    .as_deref()
+                    .is_some_and(|reason| !PASSING.contains(&reason))
+            });
+        if let Some(waiting) = waiting {
+            return Some((
+                waiting.reason.clone().unwrap_or_default(),
+                waiting.message.clone().unwrap_or_default(),
+            ));
+        }
+        let unscheduled = status
+            .conditions
+            .iter()
+            .flatten()
+            .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
+        Some((
+            unscheduled.reason.clone().unwrap_or_default(),
+            unscheduled.message.clone().unwrap_or_default(),
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(conditions: Value) -> Job {
+        serde_json::from_value(json!({"metadata": {"name": "j"}, "status": {"conditions": conditions}})).unwrap()
+    }
+
+    #[test]
+    fn a_job_s_standing_is_read_from_its_conditions() {
+        let cases = [
+            (json!([]), Standing::Active),
+            (json!([{"type": "FailureTarget", "status": "True"}]), Standing::Active),
+            (json!([{"type": "Complete", "status": "True"}]), Standing::Complete),
+            (
+                json!([{"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": "exit code 78"}]),
+                Standing::Failed("PodFailurePolicy".into(), "exit code 78".into()),
+            ),
+        ];
+        for (conditions, expected) in cases {
+            assert_eq!(standing(&job(conditions)), expected);
+        }
+    }
+
+    #[test]
+    fn a_run_s_job_is_restricted_owned_and_mounts_only_the_keys_that_are_named() {
+        let pipeline: SyncPipeline = serde_json::from_value(json!({
+            "apiVersion": "ferrygate.io/v1alpha1", "kind": "SyncPipeline",
+            "metadata": {"name": "people", "namespace": "crm", "uid": "u-1"},
+            "spec": {
+                "sourceRef": {"name": "org"}, "sinkRef": {"name": "cdp"}, "mappingRef": {"name": "m", "version": "1.0.0"},
+                "streams": [{"name": "contacts", "object": "Contact", "schedule": {"every": "5m"}}],
+            },
+        }))
+        .unwrap();
+        let key = |key: &str| json!({"secretKeyRef": {"name": "org", "key": key}});
+        let source: CrmSourceSpec = serde_json::from_value(json!({"salesforce": {
+            "instanceUrl": "https://a.example",
+            "auth": {"clientCredentials": {"clientId": key("id"), "clientSecret": key("secret")}},
+        }}))
+        .unwrap();
+        let sink: CdpSinkSpec = serde_json::from_value(json!({
+            "segment": {"endpoint": "https://b.example/v1", "writeKey": {"secretKeyRef": {"name": "cdp", "key": "k"}}},
+            "identity": {"userId": "crm_id"},
+        }))
+        .unwrap();
+        let run = Run {
+            name: "people-contacts-1",
+            stream: "contacts",
+            epoch: 7,
+            mapping: "m-1.0.0",
+        };
+        let worker = WorkerImage {
+            image: "ferrygate:1".into(),
+            pull_policy: "Never".into(),
+        };
+        let job = serde_json::to_value(sync_job(&pipeline, &run, &source, &sink, &worker)).unwrap();
+        let pod = &job["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        assert_eq!(
+            (
+                &job["metadata"]["ownerReferences"][0]["uid"],
+                &pod["volumes"][1]["secret"]["items"],
+                &container["args"][9],
+                &container["securityContext"]["allowPrivilegeEscalation"],
+                &pod["securityContext"]["runAsNonRoot"],
+                pod["volumes"].as_array().map(Vec::len),
+            ),
+            (
+                &json!("u-1"),
+                &json!([{"key": "id", "path": "id"}, {"key": "secret", "path": "secret"}]),
+                &json!("people-contacts-1"),
+                &json!(false),
+                &json!(true),
+                Some(3),
+            )
+        );
+    }
+}

@@ -1,0 +1,224 @@
+//! What the conditions say of a pipeline: an ordered chain, of which the first thing that is wrong gives the reason.
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+
+use super::super::probe::needs_a_person;
+use super::resolve::Obstacle;
+use crate::api::common::Outcome;
+use crate::api::conditions::{FRESH, READY, RECONCILED, RECONCILING, STALLED, SUSPENDED, Status, Verdict};
+use crate::api::sync_pipeline::StreamStatus;
+use crate::api::{SyncPipeline, SyncPipelineStatus};
+
+/// What was seen beside the status.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// Why there can't be a run.
+    pub obstacle: Option<Obstacle>,
+    /// No run is started, because the pipeline or its source says so.
+    pub suspended: bool,
+    /// Streams whose pod does not start, and why.
+    pub not_starting: Vec<(String, String, String)>,
+}
+
+/// The conditions, and the instant at which one of them changes by the clock alone.
+pub fn verdicts(
+    pipeline: &SyncPipeline,
+    status: &SyncPipelineStatus,
+    health: &Health,
+    now: Timestamp,
+) -> (Vec<Verdict>, Option<Timestamp>) {
+    let (fresh, wake) = fresh(pipeline, status, now);
+    let mut said = readiness(status, health);
+    said.extend([fresh, reconciled(status), suspended(health)]);
+    (said, wake)
+}
+
+fn holds(holds: bool) -> Status {
+    if holds { Status::True } else { Status::False }
+}
+
+/// `Ready`, `Reconciling` and `Stalled`: a pipeline is ready, on its way, or waits for a person.
+fn readiness(status: &SyncPipelineStatus, health: &Health) -> Vec<Verdict> {
+    let (ready, stalled, reason, message) = judge(status, health);
+    vec![
+        Verdict::new(READY, holds(ready), reason, message.clone()),
+        Verdict::new(RECONCILING, holds(!ready && !stalled), reason, message.clone()),
+        Verdict::new(STALLED, holds(stalled), reason, message),
+    ]
+}
+
+fn judge(status: &SyncPipelineStatus, health: &Health) -> (bool, bool, &'static str, String) {
+    if let Some(obstacle) = &health.obstacle {
+        return (
+            false,
+            obstacle.needs_a_person,
+            obstacle.reason,
+            obstacle.message.clone(),
+        );
+    }
+    if let Some((stream, why, words)) = health.not_starting.first() {
+        return (
+            false,
+            false,
+            "PodNotStarting",
+            format!("the pod of stream {stream} does not start: {why}: {words}"),
+        );
+    }
+    let failed = status
+        .streams
+        .iter()
+        .filter_map(|stream| Some((stream, failure(stream)?)));
+    // What waits for a person is said before what passes by itself.
+    if let Some((stream, (outcome, message))) = failed.max_by_key(|(_, (outcome, _))| needs_a_person(*outcome)) {
+        let message = format!("stream {}: {message}", stream.name);
+        return (false, needs_a_person(outcome), outcome.reason(), message);
+    }
+    if health.suspended {
+        return (
+            true,
+            false,
+            "Suspended",
+            "spec.suspend of the pipeline or of its source is true".to_owned(),
+        );
+    }
+    let first = status.streams.iter().find(|stream| stream.last_success_time.is_none());
+    match first {
+        Some(stream) => (
+            false,
+            false,
+            "FirstRun",
+            format!("the first run of stream {} has not ended yet", stream.name),
+        ),
+        None => (
+            true,
+            false,
+            "Succeeded",
+            "the last run of every stream succeeded".to_owned(),
+        ),
+    }
+}
+
+/// How the last run of a stream failed, if it did.
+fn failure(stream: &StreamStatus) -> Option<(Outcome, &str)> {
+    let last = stream.last_run.as_ref()?;
+    (last.outcome != Outcome::Succeeded).then_some((last.outcome, last.message.as_str()))
+}
+
+/// `Fresh`: what was delivered is complete up to an instant no longer ago than the objective.
+fn fresh(pipeline: &SyncPipeline, status: &SyncPipelineStatus, now: Timestamp) -> (Verdict, Option<Timestamp>) {
+    let created = pipeline.creation_timestamp().map_or(now, |time| time.0);
+    let (mut late, mut unknown, mut wake): (Vec<String>, bool, Option<Timestamp>) = (Vec::new(), false, None);
+    for (spec, stream) in pipeline.spec.streams.iter().zip(&status.streams) {
+        let Some(freshness) = &spec.freshness else { continue };
+        let objective =
+            SignedDuration::try_from(std::time::Duration::from(freshness.objective)).unwrap_or(SignedDuration::MAX);
+        let complete = stream.complete_as_of.as_ref().map(|time| time.0);
+        let deadline = complete
+            .unwrap_or(created)
+            .checked_add(objective)
+            .unwrap_or(Timestamp::MAX);
+        if deadline > now {
+            wake = wake.into_iter().chain([deadline]).min();
+            unknown |= complete.is_none();
+        } else {
+            let how = match failure(stream) {
+                Some((outcome, message)) => {
+                    let run = stream
+                        .last_run
+                        .as_ref()
+                        .map(|run| run.name.as_str())
+                        .unwrap_or_default();
+                    format!("the last run ended with {} (run {run}): {message}", outcome.reason())
+                }
+                None if stream.active_run.is_some() => "a run is under way".to_owned(),
+                None => "the last run succeeded; runs start too seldom, or are not started".to_owned(),
+            };
+            late.push(format!(
+                "stream {} missed its objective of {:?}; {how}",
+                spec.name, freshness.objective
+            ));
+        }
+    }
+    let verdict = if !late.is_empty() {
+        let message = format!(
+            "{}. completeAsOf has the instant. See runbook FerrygateFreshnessMissed.",
+            late.join(". ")
+        );
+        Verdict::new(FRESH, Status::False, "ObjectiveMissed", message)
+    } else if unknown {
+        Verdict::new(
+            FRESH,
+            Status::Unknown,
+            "FirstRun",
+            "a stream with an objective has not been complete yet",
+        )
+    } else if wake.is_none() {
+        Verdict::new(
+            FRESH,
+            Status::True,
+            "NoObjective",
+            "no stream has a freshness objective",
+        )
+    } else {
+        Verdict::new(
+            FRESH,
+            Status::True,
+            "ObjectiveMet",
+            "every stream meets its freshness objective",
+        )
+    };
+    (verdict, wake)
+}
+
+/// `Reconciled`: the counts of the source and of what was delivered agree.
+fn reconciled(status: &SyncPipelineStatus) -> Verdict {
+    let mut apart = Vec::new();
+    let mut counted = 0;
+    for stream in &status.streams {
+        let Some(counts) = &stream.reconciliation else { continue };
+        counted += 1;
+        if (counts.source_count - counts.delivered_count).abs() > counts.changed_meanwhile {
+            apart.push(format!(
+                "stream {}: the CRM has {} records, {} were delivered or are known as suppressed or rejected; {} changed while \
+                 they were counted",
+                stream.name, counts.source_count, counts.delivered_count, counts.changed_meanwhile
+            ));
+        }
+    }
+    if !apart.is_empty() {
+        let message = format!(
+            "{}. If it stays so after the next run, records are missing: look at the integration user's access to the object.",
+            apart.join("; ")
+        );
+        Verdict::new(RECONCILED, Status::False, "CountsDiffer", message)
+    } else if counted < status.streams.len() {
+        Verdict::new(
+            RECONCILED,
+            Status::Unknown,
+            "NotCounted",
+            "not every stream has been counted yet",
+        )
+    } else {
+        Verdict::new(
+            RECONCILED,
+            Status::True,
+            "CountsAgree",
+            "the CRM and the delivered state have the same records",
+        )
+    }
+}
+
+fn suspended(health: &Health) -> Verdict {
+    if health.suspended {
+        let message = "no run is started while spec.suspend of the pipeline or of its source is true";
+        Verdict::new(SUSPENDED, Status::True, "Suspended", message)
+    } else {
+        Verdict::new(
+            SUSPENDED,
+            Status::False,
+            "NotSuspended",
+            "runs are started by the schedules",
+        )
+    }
+}

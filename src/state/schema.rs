@@ -1,0 +1,136 @@
+//! The tables, and how a connection is set up.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::StateError;
+
+/// The format that this code writes, in SQLite's `user_version`.
+pub(super) const FORMAT: i64 = 1;
+
+/// Marks the file as Ferrygate's: `FGst`, in SQLite's `application_id`.
+const APPLICATION: i64 = 0x4647_7374;
+
+/// Files up to this size are checked whole when they are opened: it takes some milliseconds. Larger ones are checked by
+/// SQLite as their pages are read.
+const CHECKED_WHOLE: u64 = 64 << 20;
+
+/// How long to wait for a pod that is just being superseded.
+const BUSY: Duration = Duration::from_secs(30);
+
+// `record` is without a row id: the tree's key is the record's id, and a row is some 50 bytes.
+const TABLES: &str = "
+    CREATE TABLE stream (
+        one             INTEGER PRIMARY KEY CHECK (one = 1),
+        object          TEXT NOT NULL,
+        run             TEXT NOT NULL,
+        epoch           INTEGER NOT NULL,
+        writer          TEXT NOT NULL,
+        watermark_stamp INTEGER,
+        watermark_id    TEXT,
+        complete_as_of  INTEGER,
+        read            INTEGER NOT NULL DEFAULT 0,
+        delivered       INTEGER NOT NULL DEFAULT 0,
+        unchanged       INTEGER NOT NULL DEFAULT 0,
+        suppressed      INTEGER NOT NULL DEFAULT 0,
+        rejected        INTEGER NOT NULL DEFAULT 0,
+        partial         INTEGER NOT NULL DEFAULT 0,
+        begun           INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE record (
+        id          TEXT NOT NULL PRIMARY KEY,
+        stamp       INTEGER NOT NULL,
+        epoch       INTEGER NOT NULL,
+        flags       INTEGER NOT NULL,
+        fingerprint BLOB,
+        watched     BLOB
+    ) WITHOUT ROWID, STRICT;
+    CREATE TABLE dead_letter (
+        id       TEXT NOT NULL PRIMARY KEY,
+        stamp    INTEGER NOT NULL,
+        stage    TEXT NOT NULL,
+        path     TEXT NOT NULL,
+        rule     TEXT NOT NULL,
+        mapping  TEXT NOT NULL,
+        first    INTEGER NOT NULL,
+        last     INTEGER NOT NULL,
+        attempts INTEGER NOT NULL
+    ) WITHOUT ROWID, STRICT;
+";
+
+/// Opens the file for writing, checks it and makes its tables where it has none. Tells whether it had none.
+pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
+    let failed = |error| StateError::sqlite(path, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    // Each pragma bounds memory or the log's size. In WAL mode, synchronous=NORMAL may lose the last transactions with the
+    // power, never the file's consistency; what is lost is read and sent again, with the same ids.
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = NORMAL;
+             PRAGMA cache_size = -8192;
+             PRAGMA journal_size_limit = 16777216;
+             PRAGMA temp_store = MEMORY;",
+        )
+        .map_err(failed)?;
+    let version: i64 = pragma(&connection, "user_version").map_err(failed)?;
+    if version > FORMAT {
+        return Err(StateError::TooNew {
+            path: path.to_owned(),
+            found: version,
+            known: FORMAT,
+        });
+    }
+    let application: i64 = pragma(&connection, "application_id").map_err(failed)?;
+    let tables: i64 = connection
+        .query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(failed)?;
+    if application != APPLICATION && tables > 0 {
+        return Err(StateError::unavailable(
+            path,
+            "it is a SQLite database of another program",
+        ));
+    }
+    let new = version == 0;
+    if new {
+        let transaction = connection.transaction().map_err(failed)?;
+        transaction.execute_batch(TABLES).map_err(failed)?;
+        transaction
+            .pragma_update(None, "application_id", APPLICATION)
+            .map_err(failed)?;
+        transaction
+            .pragma_update(None, "user_version", FORMAT)
+            .map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+    } else if size <= CHECKED_WHOLE {
+        let verdict: String = pragma(&connection, "quick_check(1)").map_err(failed)?;
+        if verdict != "ok" {
+            return Err(StateError::Damaged {
+                path: path.to_owned(),
+                cause: verdict,
+            });
+        }
+    }
+    Ok((connection, new))
+}
+
+/// A second connection, for looking records up while the first one writes.
+pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StateError> {
+    let failed = |error| StateError::sqlite(path, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    connection
+        .execute_batch("PRAGMA cache_size = -8192; PRAGMA query_only = TRUE;")
+        .map_err(failed)?;
+    Ok(connection)
+}
+
+fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> rusqlite::Result<T> {
+    connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
+}

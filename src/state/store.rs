@@ -1,0 +1,419 @@
+//! The one writer of a store.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+
+use super::entries::{Entries, Fate, Row};
+use super::{Checkpoint, DeadLetter, Opening, Origin, Reader, Remembered, StateError, file_of, schema};
+use crate::api::sync_pipeline::{Counts, Watermark};
+
+/// Flags of a record: it was deleted in the CRM.
+const DELETED: i64 = 1;
+/// It is a dead letter.
+pub(super) const DEAD_LETTER: i64 = 2;
+
+/// The one writer of a store. Records are applied to an open transaction, and become lasting, together with the checkpoint
+/// that rests on them, by [`Store::commit`].
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    path: PathBuf,
+    run: String,
+    epoch: i64,
+    writer: String,
+    mapping: String,
+    checkpoint: Checkpoint,
+    writing: bool,
+}
+
+impl Store {
+    /// Opens a stream's store, makes it where it isn't there, and fences off every run, and every pod of this run, that opened
+    /// it before.
+    pub fn open(opening: &Opening<'_>) -> Result<(Store, Remembered), StateError> {
+        let path = file_of(opening.directory, opening.stream);
+        std::fs::create_dir_all(opening.directory).map_err(|cause| StateError::unavailable(&path, cause))?;
+        let (connection, new) = schema::open(&path)?;
+        let mut store = Store {
+            connection,
+            path,
+            run: opening.run.to_owned(),
+            epoch: opening.epoch,
+            writer: writer_name(),
+            mapping: opening.mapping.to_owned(),
+            checkpoint: Checkpoint::default(),
+            writing: false,
+        };
+        let remembered = store.take_over(opening, new)?;
+        Ok((store, remembered))
+    }
+
+    fn take_over(&mut self, opening: &Opening<'_>, new: bool) -> Result<Remembered, StateError> {
+        self.execute("BEGIN IMMEDIATE")?;
+        let stored: Option<(String, String, i64, bool)> = self.attempt(|connection| {
+            connection
+                .query_row("SELECT object, run, epoch, begun FROM stream", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                })
+                .optional()
+        })?;
+        let mut origin = if new { Origin::New } else { Origin::Kept };
+        match stored {
+            Some((_, by, by_epoch, _)) if by_epoch > self.epoch => return Err(self.superseded(by, by_epoch)),
+            Some((object, run, epoch, begun)) => {
+                if !begun {
+                    origin = Origin::New;
+                }
+                if object != opening.object {
+                    self.execute("DELETE FROM record; DELETE FROM dead_letter; DELETE FROM stream")?;
+                    origin = Origin::OtherObject(object);
+                } else if run != self.run || epoch != self.epoch {
+                    self.execute(
+                        "UPDATE stream SET read = 0, delivered = 0, unchanged = 0, suppressed = 0, rejected = 0",
+                    )?;
+                }
+            }
+            // A file with tables and without its one row: its maker was killed in between.
+            None => origin = Origin::New,
+        }
+        // A store that was emptied begins at once: a watermark that was published for the other object says nothing here.
+        let other_object = matches!(origin, Origin::OtherObject(_));
+        self.attempt(|connection| {
+            connection.execute(
+                "INSERT INTO stream (one, object, run, epoch, writer, begun) VALUES (1, ?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (one) DO UPDATE SET run = excluded.run, epoch = excluded.epoch, writer = excluded.writer",
+                params![opening.object, self.run, self.epoch, self.writer, other_object],
+            )
+        })?;
+        self.checkpoint = self.attempt(read_checkpoint)?;
+        let any: bool = self
+            .attempt(|connection| connection.query_row("SELECT EXISTS (SELECT 1 FROM record)", [], |row| row.get(0)))?;
+        self.execute("COMMIT")?;
+        Ok(Remembered { origin, empty: !any })
+    }
+
+    /// How far the stream has come, with what is applied and not committed yet.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Goes on from a watermark that was published before the store was lost.
+    pub fn go_on_from(&mut self, watermark: Watermark) {
+        self.checkpoint.watermark = Some(watermark);
+        self.checkpoint.partial = true;
+    }
+
+    /// Says that the CDP's picture is complete up to this instant. It becomes lasting with the next commit.
+    pub fn complete_as_of(&mut self, instant: Timestamp) {
+        let before = self.checkpoint.complete_as_of;
+        self.checkpoint.complete_as_of = Some(before.map_or(instant, |before| before.max(instant)));
+    }
+
+    /// A second connection for looking records up.
+    pub fn reader(&self) -> Result<Reader, StateError> {
+        Reader::open(self.path.clone())
+    }
+
+    /// Applies acknowledged records to the open transaction, and opens one where there is none. `now` marks dead letters.
+    pub fn apply(&mut self, entries: &Entries, now: Timestamp) -> Result<(), StateError> {
+        self.begin()?;
+        let letters = apply(&self.connection, entries, self.epoch, &self.mapping, now)
+            .map_err(|error| StateError::sqlite(&self.path, error))?;
+        self.checkpoint.dead_letters += letters;
+        let mut last = None;
+        for (id, _, row) in entries.rows() {
+            if !row.counted {
+                let counts = &mut self.checkpoint.counts;
+                counts.read += 1;
+                match row.fate {
+                    Fate::Delivered => counts.delivered += 1,
+                    Fate::Suppressed => counts.suppressed += 1,
+                    Fate::Unchanged => counts.unchanged += 1,
+                    Fate::Rejected => counts.rejected += 1,
+                }
+            }
+            if row.in_order {
+                last = Some((row.stamp, id));
+            }
+        }
+        // The look-back begins behind the watermark, and never moves it backwards.
+        let reached = self
+            .checkpoint
+            .watermark
+            .as_ref()
+            .map(|mark| (mark.stamp, mark.id.as_str()));
+        if let Some((stamp, id)) = last.filter(|&last| reached.is_none_or(|reached| reached < last)) {
+            let id = id.to_owned();
+            self.checkpoint.watermark = Some(Watermark { stamp, id });
+        }
+        Ok(())
+    }
+
+    /// Makes what was applied, and the checkpoint that rests on it, lasting in one step.
+    pub fn commit(&mut self) -> Result<(), StateError> {
+        self.begin()?;
+        let Checkpoint {
+            watermark,
+            complete_as_of,
+            counts,
+            partial,
+            ..
+        } = &self.checkpoint;
+        self.connection
+            .prepare_cached(
+                "UPDATE stream SET watermark_stamp = ?1, watermark_id = ?2, complete_as_of = ?3, read = ?4, delivered = ?5,
+                 unchanged = ?6, suppressed = ?7, rejected = ?8, partial = ?9, begun = 1",
+            )
+            .and_then(|mut statement| {
+                statement.execute(params![
+                    watermark.as_ref().map(|mark| mark.stamp.as_microsecond()),
+                    watermark.as_ref().map(|mark| &mark.id),
+                    complete_as_of.map(Timestamp::as_microsecond),
+                    counts.read,
+                    counts.delivered,
+                    counts.unchanged,
+                    counts.suppressed,
+                    counts.rejected,
+                    partial,
+                ])
+            })
+            .map_err(|error| StateError::sqlite(&self.path, error))?;
+        self.execute("COMMIT")?;
+        self.writing = false;
+        Ok(())
+    }
+
+    /// How many records the store knows that were not deleted in the CRM.
+    pub fn standing_records(&self) -> Result<i64, StateError> {
+        self.attempt(|connection| {
+            connection.query_row("SELECT COUNT(*) FROM record WHERE flags & ?1 = 0", [DELETED], |row| {
+                row.get(0)
+            })
+        })
+    }
+
+    /// The dead letters by record id: at most `limit` of them.
+    pub fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StateError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.attempt(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT id, stamp, stage, path, rule, mapping, first, last, attempts FROM dead_letter ORDER BY id LIMIT ?1",
+            )?;
+            let letters = statement.query_map([limit], |row| {
+                Ok(DeadLetter {
+                    record_id: row.get(0)?,
+                    stamp: instant(row, 1)?,
+                    stage: row.get(2)?,
+                    path: row.get(3)?,
+                    rule: row.get(4)?,
+                    mapping: row.get(5)?,
+                    first: instant(row, 6)?,
+                    last: instant(row, 7)?,
+                    attempts: row.get(8)?,
+                })
+            })?;
+            letters.collect()
+        })
+    }
+
+    /// The number of the last run that opened a stream's store; 0 where there is no store.
+    pub fn last_epoch(directory: &Path, stream: &str) -> Result<i64, StateError> {
+        let path = file_of(directory, stream);
+        if !path.exists() {
+            return Ok(0);
+        }
+        let (connection, _) = schema::open(&path)?;
+        connection
+            .query_row("SELECT epoch FROM stream", [], |row| row.get(0))
+            .optional()
+            .map(Option::unwrap_or_default)
+            .map_err(|error| StateError::sqlite(&path, error))
+    }
+
+    fn begin(&mut self) -> Result<(), StateError> {
+        if self.writing {
+            return Ok(());
+        }
+        self.execute("BEGIN IMMEDIATE")?;
+        let (by, by_epoch, writer): (String, i64, String) = self.attempt(|connection| {
+            connection
+                .prepare_cached("SELECT run, epoch, writer FROM stream")?
+                .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        })?;
+        if writer != self.writer {
+            self.execute("ROLLBACK")?;
+            return Err(self.superseded(by, by_epoch));
+        }
+        self.writing = true;
+        Ok(())
+    }
+
+    fn superseded(&self, by: String, by_epoch: i64) -> StateError {
+        StateError::Superseded {
+            run: self.run.clone(),
+            epoch: self.epoch,
+            by,
+            by_epoch,
+        }
+    }
+
+    fn attempt<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
+        query(&self.connection).map_err(|error| StateError::sqlite(&self.path, error))
+    }
+
+    fn execute(&self, sql: &str) -> Result<(), StateError> {
+        self.attempt(|connection| connection.execute_batch(sql))
+    }
+
+    #[cfg(test)]
+    pub(super) fn limit_pages(&self, pages: i64) {
+        self.connection
+            .query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+            .expect("a pragma");
+    }
+}
+
+/// A name that no other process, here or in another pod, has.
+fn writer_name() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let host = std::env::var("HOSTNAME").unwrap_or_default();
+    format!("{host}/{}/{}", std::process::id(), since.as_nanos())
+}
+
+fn instant(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    let microseconds: i64 = row.get(column)?;
+    Timestamp::from_microsecond(microseconds)
+        .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, microseconds))
+}
+
+fn read_checkpoint(connection: &Connection) -> rusqlite::Result<Checkpoint> {
+    connection.query_row(
+        "SELECT watermark_stamp, watermark_id, complete_as_of, read, delivered, unchanged, suppressed, rejected, partial,
+                (SELECT COUNT(*) FROM dead_letter)
+         FROM stream",
+        [],
+        |row| {
+            let watermark = match row.get::<_, Option<String>>(1)? {
+                Some(id) => Some(Watermark {
+                    stamp: instant(row, 0)?,
+                    id,
+                }),
+                None => None,
+            };
+            let complete_as_of = match row.get::<_, Option<i64>>(2)? {
+                Some(_) => Some(instant(row, 2)?),
+                None => None,
+            };
+            Ok(Checkpoint {
+                watermark,
+                complete_as_of,
+                counts: Counts {
+                    read: row.get(3)?,
+                    delivered: row.get(4)?,
+                    unchanged: row.get(5)?,
+                    suppressed: row.get(6)?,
+                    rejected: row.get(7)?,
+                },
+                partial: row.get(8)?,
+                dead_letters: row.get(9)?,
+            })
+        },
+    )
+}
+
+/// Writes records and dead letters; returns by how many the dead letters have grown.
+fn apply(
+    connection: &Connection,
+    entries: &Entries,
+    epoch: i64,
+    mapping: &str,
+    now: Timestamp,
+) -> rusqlite::Result<i64> {
+    let mut record = connection.prepare_cached(
+        "INSERT INTO record (id, stamp, epoch, flags, fingerprint, watched) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (id) DO UPDATE SET stamp = excluded.stamp, epoch = excluded.epoch, flags = excluded.flags,
+             fingerprint = excluded.fingerprint, watched = excluded.watched",
+    )?;
+    let mut clear = connection.prepare_cached("DELETE FROM dead_letter WHERE id = ?1")?;
+    let mut letters = 0;
+    for (id, watched, row) in entries.rows() {
+        if row.fate == Fate::Rejected {
+            letters += reject(connection, id, row, epoch, mapping, now)?;
+            continue;
+        }
+        if row.had_letter {
+            letters -= i64::try_from(clear.execute([id])?).unwrap_or_default();
+        }
+        let watched = Some(watched).filter(|watched| !watched.is_empty());
+        let flags = flag(row.deleted, DELETED);
+        record.execute(params![
+            id,
+            row.stamp.as_microsecond(),
+            epoch,
+            flags,
+            row.fingerprint,
+            watched
+        ])?;
+    }
+    Ok(letters)
+}
+
+/// Writes a dead letter. What the CDP was last told of the record stays known, or is the suppression beside the letter.
+fn reject(
+    connection: &Connection,
+    id: &str,
+    row: &Row,
+    epoch: i64,
+    mapping: &str,
+    now: Timestamp,
+) -> rusqlite::Result<i64> {
+    let stamp = row.stamp.as_microsecond();
+    connection
+        .prepare_cached(
+            "INSERT INTO record (id, stamp, epoch, flags, fingerprint) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (id) DO UPDATE SET stamp = excluded.stamp, epoch = excluded.epoch, flags = excluded.flags,
+                 fingerprint = COALESCE(excluded.fingerprint, fingerprint)",
+        )?
+        .execute(params![
+            id,
+            stamp,
+            epoch,
+            DEAD_LETTER | flag(row.deleted, DELETED),
+            row.fingerprint
+        ])?;
+    let Some(letter) = &row.letter else { return Ok(0) };
+    let now = now.as_microsecond();
+    let attempt = i64::from(!row.counted);
+    let values = params![
+        id,
+        stamp,
+        letter.stage.as_str(),
+        letter.path,
+        letter.rule,
+        mapping,
+        now,
+        attempt
+    ];
+    let repeated = connection
+        .prepare_cached(
+            "UPDATE dead_letter SET stamp = ?2, stage = ?3, path = ?4, rule = ?5, mapping = ?6, last = ?7,
+                 attempts = attempts + ?8 WHERE id = ?1",
+        )?
+        .execute(values)?;
+    if repeated > 0 {
+        return Ok(0);
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO dead_letter (id, stamp, stage, path, rule, mapping, first, last, attempts)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, MAX(?8, 1))",
+        )?
+        .execute(values)?;
+    Ok(1)
+}
+
+fn flag(set: bool, flag: i64) -> i64 {
+    if set { flag } else { 0 }
+}

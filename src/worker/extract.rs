@@ -1,0 +1,51 @@
+//! The first stage: pages, as fast as the next stage takes them.
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::stop::Stop;
+use crate::source::{Extract, Page};
+
+/// A page, and when it came.
+pub(super) struct Arrival {
+    pub(super) page: Page,
+    /// When it was read.
+    pub(super) extracted_at: Timestamp,
+    /// Up to which instant of the CRM's clock the pages are complete.
+    pub(super) complete_as_of: Option<Timestamp>,
+}
+
+/// How the extraction ended, where nothing failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extracted {
+    /// Everything was read, complete up to this instant.
+    All(Option<Timestamp>),
+    /// It was told to stop, or the next stage has ended.
+    Cut,
+}
+
+/// Hands pages on until the end, or until `stop`.
+pub(super) async fn run(
+    mut extract: Extract,
+    pages: mpsc::Sender<Arrival>,
+    stop: CancellationToken,
+) -> Result<Extracted, Stop> {
+    loop {
+        let Some(page) = stop.run_until_cancelled(extract.next_page()).await else {
+            return Ok(Extracted::Cut);
+        };
+        let Some(page) = page? else {
+            return Ok(Extracted::All(extract.complete_as_of()));
+        };
+        let arrival = Arrival {
+            page,
+            extracted_at: Timestamp::now(),
+            complete_as_of: extract.complete_as_of(),
+        };
+        match stop.run_until_cancelled(pages.send(arrival)).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) | None => return Ok(Extracted::Cut),
+        }
+    }
+}

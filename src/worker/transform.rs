@@ -1,0 +1,404 @@
+//! The second stage, on a thread of its own: decode, map, gate, look up, encode.
+
+use std::mem;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+
+use super::deliver::Parcel;
+use super::extract::Arrival;
+use super::in_flight::InFlight;
+use super::stop::Stop;
+use crate::consent::{Decision, Gate};
+use crate::mapping::{Mapped, MappedEvent, Plan, Rejection, Trigger};
+use crate::record::Record;
+use crate::sink::{Batch, EncodeError, Encoded, Encoder, Provenance, Sink};
+use crate::state::{Entries, Entry, Fate, Known, Letter, Reader, Snapshot, Stage, watched_key};
+
+/// A parcel goes on at the latest when it holds so many records, for those that become no call.
+const RECORDS: usize = 2_000;
+
+/// In a first run the store is empty, and a record need not be looked up unless it is read a second time. That takes a change
+/// during the run, whose stamp is no older than the run but for transactions that committed late: this much is allowed them.
+const LATE: SignedDuration = SignedDuration::from_hours(1);
+
+/// What every record of the run goes by.
+pub(super) struct Rules {
+    /// `namespace/name` of the pipeline.
+    pub(super) pipeline: String,
+    pub(super) stream: String,
+    pub(super) run: String,
+    pub(super) epoch: i64,
+    pub(super) mapping: String,
+    pub(super) mapping_version: String,
+    pub(super) object: String,
+    pub(super) plan: Plan,
+    pub(super) gate: Gate,
+    pub(super) sink: Sink,
+    /// Whether the store knew no record when the run began.
+    pub(super) empty: bool,
+}
+
+/// The channels to the stages after this one, and back from them.
+pub(super) struct Channels {
+    pub(super) parcels: mpsc::Sender<Parcel>,
+    pub(super) spare_batches: mpsc::UnboundedReceiver<Batch>,
+    pub(super) spare_entries: mpsc::UnboundedReceiver<Entries>,
+    /// The last parcel that is committed.
+    pub(super) committed: watch::Receiver<u64>,
+}
+
+/// Works until there are no more pages. Ends early, and without an error of its own, when a later stage has ended.
+pub(super) fn run(
+    rules: &Rules,
+    mut pages: mpsc::Receiver<Arrival>,
+    channels: Channels,
+    reader: &Reader,
+    runtime: Handle,
+) -> Result<(), Stop> {
+    let mut work = Work {
+        rules,
+        encoder: rules.sink.encoder(),
+        channels,
+        runtime,
+        in_flight: InFlight::default(),
+        parcel: Parcel {
+            number: 1,
+            entries: Entries::default(),
+            batch: rules.sink.batch(),
+        },
+        known: Known::default(),
+        item: Vec::new(),
+        watched: Vec::new(),
+    };
+    let mut result = Ok(());
+    while let Some(arrival) = pages.blocking_recv() {
+        result = work.page(&arrival, reader);
+        if result.is_err() {
+            break;
+        }
+    }
+    // What was transformed before an error goes on as well: the run keeps what it has.
+    match result.and(work.hand_on()) {
+        Ok(()) | Err(Halt::Downstream) => Ok(()),
+        Err(Halt::Stop(stop)) => Err(stop),
+    }
+}
+
+/// Why the stage ends before its last page.
+enum Halt {
+    /// A later stage has ended, and tells why.
+    Downstream,
+    /// A reason of its own.
+    Stop(Stop),
+}
+
+impl<E: Into<Stop>> From<E> for Halt {
+    fn from(error: E) -> Halt {
+        Halt::Stop(error.into())
+    }
+}
+
+/// The stage at work, with its buffers.
+struct Work<'r> {
+    rules: &'r Rules,
+    encoder: Encoder,
+    channels: Channels,
+    runtime: Handle,
+    in_flight: InFlight,
+    /// The parcel that is being filled.
+    parcel: Parcel,
+    known: Known,
+    item: Vec<u8>,
+    watched: Vec<u8>,
+}
+
+/// The page at hand.
+struct Context<'p> {
+    extracted_at: Timestamp,
+    /// Records with a later stamp were modified while the query was paged through.
+    complete_as_of: Timestamp,
+    /// An empty store does not hold a record with an older stamp.
+    unseen_before: Timestamp,
+    snapshot: Snapshot<'p>,
+}
+
+impl Work<'_> {
+    fn page(&mut self, arrival: &Arrival, reader: &Reader) -> Result<(), Halt> {
+        // In this order: the snapshot then holds every record that is not in flight any more.
+        let committed = *self.channels.committed.borrow();
+        self.in_flight.committed(committed);
+        let mut context = Context {
+            extracted_at: arrival.extracted_at,
+            complete_as_of: arrival.complete_as_of.unwrap_or(Timestamp::MAX),
+            unseen_before: match arrival.complete_as_of {
+                Some(instant) if self.rules.empty => instant.checked_sub(LATE).unwrap_or(Timestamp::MIN),
+                _ => Timestamp::MIN,
+            },
+            snapshot: reader.snapshot()?,
+        };
+        let mut result = Ok(());
+        arrival.page.decode(|record| {
+            if result.is_ok() {
+                result = self.record(record, &mut context);
+            }
+        })?;
+        result
+    }
+
+    fn record(&mut self, record: &Record<'_>, context: &mut Context<'_>) -> Result<(), Halt> {
+        let found = self.look_up(record, context)?;
+        // Taken out for as long as the record is worked on, so that its buffer is used again.
+        let known = mem::take(&mut self.known);
+        let verdict = self.judge(record, found.then_some(&known), context.extracted_at);
+        let added = self.add(
+            record,
+            record.stamp <= context.complete_as_of,
+            found.then_some(&known),
+            verdict,
+        );
+        self.known = known;
+        added?;
+        if self.parcel.entries.len() >= RECORDS {
+            self.hand_on()?;
+        }
+        Ok(())
+    }
+
+    /// Reads what the store knows of the record into `self.known`; tells whether it knows anything.
+    fn look_up(&mut self, record: &Record<'_>, context: &mut Context<'_>) -> Result<bool, Halt> {
+        if let Some(parcel) = self.in_flight.find(&record.id) {
+            if parcel == self.parcel.number {
+                self.hand_on()?;
+            }
+            let wait = self.channels.committed.wait_for(|committed| *committed >= parcel);
+            let committed = *self.runtime.block_on(wait).map_err(|_| Halt::Downstream)?;
+            self.in_flight.committed(committed);
+            context.snapshot.renew()?;
+        } else if record.stamp < context.unseen_before {
+            return Ok(false);
+        }
+        Ok(context.snapshot.find(&record.id, &mut self.known)?)
+    }
+
+    /// Maps the record, lets the gate decide, and encodes into `self.item` what is to be sent.
+    fn judge(&mut self, record: &Record<'_>, known: Option<&Known>, extracted_at: Timestamp) -> Verdict {
+        self.item.clear();
+        self.watched.clear();
+        let plan = &self.rules.plan;
+        let mapped = if record.deleted {
+            plan.map_deleted(record)
+        } else {
+            plan.map(record)
+        };
+        match mapped {
+            Ok(mapped) => self.judge_mapped(record, &mapped, known, extracted_at),
+            Err(rejection) => self.judge_rejected(record, rejection, known, extracted_at),
+        }
+    }
+
+    fn judge_mapped(
+        &mut self,
+        record: &Record<'_>,
+        mapped: &Mapped<'_>,
+        known: Option<&Known>,
+        extracted_at: Timestamp,
+    ) -> Verdict {
+        self.note_watched(&mapped.events);
+        let decision = self.rules.gate.decide(mapped.entity, &mapped.consent, record.deleted);
+        let fingerprint = mapped.fingerprint(&decision);
+        let delivered = known.filter(|known| known.fingerprint.is_some());
+        let events = match decision {
+            Decision::Activate => firing(&mapped.events, delivered),
+            Decision::Suppress => Vec::new(),
+        };
+        let profile = delivered.is_none_or(|known| known.fingerprint != Some(fingerprint));
+        if !profile && events.is_empty() {
+            return Verdict {
+                fate: Fate::Unchanged,
+                fingerprint: Some(fingerprint),
+                letter: None,
+                calls: 0,
+            };
+        }
+        let encoded = self.encode(record, extracted_at, |encoder, provenance, out| {
+            if profile {
+                encoder.encode(mapped, decision, &events, provenance, out)
+            } else {
+                encoder.encode_events(mapped, &events, provenance, out)
+            }
+        });
+        match encoded {
+            Ok(calls) => Verdict {
+                fate: match decision {
+                    Decision::Suppress => Fate::Suppressed,
+                    // A deal without an event is nothing that a CDP holds.
+                    Decision::Activate if calls == 0 => Fate::Unchanged,
+                    Decision::Activate => Fate::Delivered,
+                },
+                fingerprint: Some(fingerprint),
+                letter: None,
+                calls,
+            },
+            Err(error) => Verdict {
+                fate: Fate::Rejected,
+                fingerprint: None,
+                letter: Some(Letter {
+                    stage: Stage::Encode,
+                    path: "encoding".into(),
+                    rule: error.to_string(),
+                }),
+                calls: 0,
+            },
+        }
+    }
+
+    /// A dead letter, and beside it a suppression where the person's consent is not there: a bad trait must not keep an
+    /// opt-out from the CDP.
+    fn judge_rejected(
+        &mut self,
+        record: &Record<'_>,
+        rejection: Rejection,
+        known: Option<&Known>,
+        extracted_at: Timestamp,
+    ) -> Verdict {
+        let mut verdict = Verdict {
+            fate: Fate::Rejected,
+            fingerprint: None,
+            letter: Some(Letter {
+                stage: Stage::Map,
+                path: rejection.path,
+                rule: rejection.rule,
+            }),
+            calls: 0,
+        };
+        let Ok(mapped) = self.rules.plan.map_suppression(record) else {
+            return verdict;
+        };
+        let decision = self.rules.gate.decide(mapped.entity, &mapped.consent, record.deleted);
+        let fingerprint = mapped.fingerprint(&decision);
+        if decision == Decision::Suppress && known.is_none_or(|known| known.fingerprint != Some(fingerprint)) {
+            let encoded = self.encode(record, extracted_at, |encoder, provenance, out| {
+                encoder.encode(&mapped, decision, &[], provenance, out)
+            });
+            if let Ok(calls) = encoded {
+                verdict.fingerprint = Some(fingerprint);
+                verdict.calls = calls;
+            }
+        }
+        verdict
+    }
+
+    fn encode(
+        &mut self,
+        record: &Record<'_>,
+        extracted_at: Timestamp,
+        encode: impl FnOnce(&Encoder, &Provenance<'_>, &mut Vec<u8>) -> Result<Encoded, EncodeError>,
+    ) -> Result<u32, EncodeError> {
+        let rules = self.rules;
+        let provenance = Provenance {
+            pipeline: &rules.pipeline,
+            stream: &rules.stream,
+            run: &rules.run,
+            mapping: &rules.mapping,
+            mapping_version: &rules.mapping_version,
+            object: &rules.object,
+            record_id: &record.id,
+            stamp: record.stamp,
+            extracted_at,
+        };
+        encode(&self.encoder, &provenance, &mut self.item).map(|encoded| encoded.calls)
+    }
+
+    /// Keeps the values that events watch, for the next delivery of the record to be compared with.
+    fn note_watched(&mut self, events: &[MappedEvent<'_>]) {
+        for event in events {
+            if let Trigger::Changed { watched } = event.trigger {
+                self.watched.extend_from_slice(&watched_key(&event.name).to_le_bytes());
+                self.watched.extend_from_slice(&watched.to_le_bytes());
+            }
+        }
+    }
+
+    /// Puts the record, and the calls that it became, into the parcel.
+    fn add(
+        &mut self,
+        record: &Record<'_>,
+        in_order: bool,
+        known: Option<&Known>,
+        verdict: Verdict,
+    ) -> Result<(), Halt> {
+        let sent = verdict.calls > 0;
+        if sent && !self.parcel.batch.push(&self.item, verdict.calls) {
+            self.hand_on()?;
+            if !self.parcel.batch.push(&self.item, verdict.calls) {
+                return Err(Halt::Stop(Stop::defect("transform")));
+            }
+        }
+        let had_letter = known.is_some_and(|known| known.has_letter);
+        let entry = Entry {
+            id: &record.id,
+            stamp: record.stamp,
+            deleted: record.deleted,
+            fate: verdict.fate,
+            fingerprint: verdict.fingerprint,
+            watched: &self.watched,
+            in_order,
+            // Dealt with by this very run, before its pod was replaced.
+            counted: (had_letter || verdict.fate == Fate::Unchanged)
+                && known.is_some_and(|known| known.epoch == self.rules.epoch && known.is_of(record.stamp)),
+            had_letter,
+        };
+        match verdict.letter {
+            Some(letter) => self.parcel.entries.push_rejected(&entry, letter, sent),
+            None => self.parcel.entries.push(&entry, sent),
+        }
+        self.in_flight.insert(&record.id, self.parcel.number);
+        Ok(())
+    }
+
+    /// Hands the parcel to the next stage, and begins another one in buffers that came back.
+    fn hand_on(&mut self) -> Result<(), Halt> {
+        if self.parcel.entries.is_empty() {
+            return Ok(());
+        }
+        let next = Parcel {
+            number: self.parcel.number + 1,
+            entries: self.channels.spare_entries.try_recv().unwrap_or_default(),
+            batch: self
+                .channels
+                .spare_batches
+                .try_recv()
+                .unwrap_or_else(|_| self.rules.sink.batch()),
+        };
+        let parcel = mem::replace(&mut self.parcel, next);
+        self.channels
+            .parcels
+            .blocking_send(parcel)
+            .map_err(|_| Halt::Downstream)
+    }
+}
+
+/// What is to become of a record.
+struct Verdict {
+    fate: Fate,
+    /// What the CDP will have been told of it.
+    fingerprint: Option<[u8; 16]>,
+    letter: Option<Letter>,
+    /// How many calls [`Work::item`] holds.
+    calls: u32,
+}
+
+/// The events that happen now. `delivered` is what is known of the record, if it was ever delivered.
+fn firing<'e, 'm>(events: &'e [MappedEvent<'m>], delivered: Option<&Known>) -> Vec<&'e MappedEvent<'m>> {
+    let fires = |event: &&MappedEvent<'_>| match (delivered, &event.trigger) {
+        (None, _) => true,
+        (Some(_), Trigger::Created) => false,
+        // An event that the mapping did not have at the last delivery has nothing to be compared with.
+        (Some(known), Trigger::Changed { watched }) => known
+            .watched(watched_key(&event.name))
+            .is_some_and(|before| before != *watched),
+    };
+    events.iter().filter(fires).collect()
+}

@@ -1,0 +1,273 @@
+//! A CRM and a CDP in the test's own process: small, and true to what the protocols promise as far as these tests go.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+
+const PAGE: usize = 200;
+
+/// One contact of the CRM.
+#[derive(Clone, Debug)]
+pub struct Contact {
+    pub id: String,
+    /// In seconds since 1970, as `SystemModstamp` has it.
+    pub modified: i64,
+    pub deleted: bool,
+    pub fields: Map<String, Value>,
+}
+
+/// Both services, on one port.
+#[derive(Clone, Default)]
+pub struct Fakes(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    contacts: Mutex<Vec<Contact>>,
+    calls: Mutex<Vec<Value>>,
+    batches: AtomicU64,
+    /// How long the CDP takes to answer, in milliseconds.
+    latency: AtomicU64,
+}
+
+impl Fakes {
+    /// Serves on a free port until the runtime ends; returns the base URL.
+    pub async fn serve(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let token = json!({"access_token": "00D-token", "instance_url": base, "token_type": "Bearer"});
+        let router = Router::new()
+            .route("/services/oauth2/token", post(async move || Json(token.clone())))
+            .route("/services/data/v62.0/sobjects/Contact/describe", get(describe))
+            .route("/services/data/v62.0/query", get(query))
+            .route("/services/data/v62.0/queryAll", get(query_all))
+            .route("/v1/batch", post(batch))
+            .with_state(self.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        base
+    }
+
+    /// `count` contacts, each a second after the one before it; those whose number divides by 10 share the stamp of their
+    /// predecessor.
+    pub fn fill(&self, count: usize) {
+        let start = Timestamp::now().as_second() - 200_000;
+        let contacts = (0..count).map(|number| Contact {
+            id: format!("003{number:015}"),
+            modified: start
+                + i64::try_from(if number % 10 == 0 {
+                    number.saturating_sub(1)
+                } else {
+                    number
+                })
+                .expect("few"),
+            deleted: false,
+            fields: json!({
+                "Email": format!("Person{number}@Example.com "),
+                "Phone": "030 123456",
+                "Stage__c": "new",
+                "HasOptedOutOfEmail": false,
+            })
+            .as_object()
+            .cloned()
+            .expect("an object"),
+        });
+        *self.0.contacts.lock().expect("not poisoned") = contacts.collect();
+    }
+
+    /// Changes a contact, now.
+    pub fn change(&self, number: usize, change: impl FnOnce(&mut Contact)) {
+        let mut contacts = self.0.contacts.lock().expect("not poisoned");
+        let contact = &mut contacts[number];
+        contact.modified = Timestamp::now().as_second();
+        change(contact);
+    }
+
+    /// Makes the CDP slow.
+    pub fn slow(&self, latency: Duration) {
+        let latency = u64::try_from(latency.as_millis()).expect("short");
+        self.0.latency.store(latency, Ordering::Relaxed);
+    }
+
+    /// How many batches the CDP has taken.
+    pub fn batches(&self) -> u64 {
+        self.0.batches.load(Ordering::Relaxed)
+    }
+
+    /// The calls that the CDP has taken, and forgets them.
+    pub fn take_calls(&self) -> Vec<Value> {
+        std::mem::take(&mut *self.0.calls.lock().expect("not poisoned"))
+    }
+
+    fn select(&self, soql: &str, deleted: bool) -> Vec<Contact> {
+        let words: Vec<&str> = soql.split_whitespace().collect();
+        let after = |sign: &str| {
+            let place = words.windows(2).position(|pair| pair == ["SystemModstamp", sign])?;
+            words[place + 2].parse::<Timestamp>().ok().map(Timestamp::as_second)
+        };
+        let mut contacts = self.0.contacts.lock().expect("not poisoned").clone();
+        contacts.retain(|contact| deleted || !contact.deleted);
+        if let Some(from) = after(">=") {
+            contacts.retain(|contact| contact.modified >= from);
+        }
+        if let Some(from) = after(">") {
+            contacts.retain(|contact| contact.modified > from);
+        }
+        contacts.sort_by(|left, right| (left.modified, &left.id).cmp(&(right.modified, &right.id)));
+        contacts
+    }
+
+    fn answer(&self, parameters: &BTreeMap<String, String>, deleted: bool) -> Response {
+        let soql = &parameters["q"];
+        let contacts = self.select(soql, deleted);
+        if soql.starts_with("SELECT COUNT()") {
+            return Json(json!({"totalSize": contacts.len(), "done": true, "records": []})).into_response();
+        }
+        let columns: Vec<&str> = soql["SELECT ".len()..]
+            .split(" FROM ")
+            .next()
+            .unwrap_or_default()
+            .split(',')
+            .collect();
+        let offset: usize = parameters
+            .get("offset")
+            .map_or(0, |offset| offset.parse().expect("a number"));
+        let records: Vec<Value> = contacts
+            .iter()
+            .skip(offset)
+            .take(PAGE)
+            .map(|contact| {
+                let mut record = Map::new();
+                record.insert(
+                    "attributes".into(),
+                    json!({"type": "Contact", "url": format!("/c/{}", contact.id)}),
+                );
+                for column in &columns {
+                    let value = match *column {
+                        "Id" => json!(contact.id),
+                        "IsDeleted" => json!(contact.deleted),
+                        "SystemModstamp" => {
+                            let stamp = Timestamp::from_second(contact.modified).expect("an instant");
+                            json!(format!("{stamp:.3}").replace('Z', "+0000"))
+                        }
+                        column => contact.fields.get(column).cloned().unwrap_or(Value::Null),
+                    };
+                    record.insert((*column).to_owned(), value);
+                }
+                Value::Object(record)
+            })
+            .collect();
+        let next = offset + records.len();
+        let mut page = json!({"totalSize": contacts.len(), "done": next >= contacts.len(), "records": records});
+        if next < contacts.len() {
+            let resource = if deleted { "queryAll" } else { "query" };
+            let soql = soql.replace(' ', "+").replace('>', "%3E").replace('=', "%3D");
+            page["nextRecordsUrl"] = json!(format!("/services/data/v62.0/{resource}?offset={next}&q={soql}"));
+        }
+        Json(page).into_response()
+    }
+}
+
+async fn query(State(fakes): State<Fakes>, Query(parameters): Query<BTreeMap<String, String>>) -> Response {
+    fakes.answer(&parameters, false)
+}
+
+async fn query_all(State(fakes): State<Fakes>, Query(parameters): Query<BTreeMap<String, String>>) -> Response {
+    fakes.answer(&parameters, true)
+}
+
+async fn describe() -> Json<Value> {
+    let field = |(name, kind): (&str, &str)| json!({"name": name, "type": kind, "length": 80, "filterable": true});
+    let fields = [
+        ("Id", "id"),
+        ("IsDeleted", "boolean"),
+        ("SystemModstamp", "datetime"),
+        ("Email", "email"),
+        ("Phone", "phone"),
+        ("Stage__c", "picklist"),
+        ("HasOptedOutOfEmail", "boolean"),
+    ];
+    Json(json!({"name": "Contact", "fields": fields.map(field)}))
+}
+
+async fn batch(State(fakes): State<Fakes>, Json(body): Json<Value>) -> Response {
+    let latency = fakes.0.latency.load(Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(latency)).await;
+    let calls = body["batch"].as_array().cloned().unwrap_or_default();
+    fakes.0.calls.lock().expect("not poisoned").extend(calls);
+    fakes.0.batches.fetch_add(1, Ordering::Relaxed);
+    (StatusCode::OK, Json(json!({"success": true}))).into_response()
+}
+
+/// Writes the manifests of a pipeline from this CRM to this CDP into a folder.
+pub fn write_manifests(folder: &Path, base: &str) {
+    let manifests = MANIFESTS.replace("BASE", base);
+    std::fs::write(folder.join("all.yaml"), manifests).expect("written");
+}
+
+const MANIFESTS: &str = r#"
+apiVersion: v1
+kind: Secret
+metadata: {name: credentials}
+stringData: {clientId: client, clientSecret: secret, writeKey: write-key}
+---
+apiVersion: ferrygate.io/v1alpha1
+kind: CrmSource
+metadata: {name: crm}
+spec:
+  salesforce:
+    instanceUrl: BASE
+    allowPlaintext: true
+    auth:
+      clientCredentials:
+        clientId: {secretKeyRef: {name: credentials, key: clientId}}
+        clientSecret: {secretKeyRef: {name: credentials, key: clientSecret}}
+---
+apiVersion: ferrygate.io/v1alpha1
+kind: CdpSink
+metadata: {name: cdp}
+spec:
+  segment:
+    endpoint: BASE/v1
+    allowPlaintext: true
+    writeKey: {secretKeyRef: {name: credentials, key: writeKey}}
+  identity: {userId: crm_id}
+  consent: {require: [marketing_email]}
+---
+apiVersion: ferrygate.io/v1alpha1
+kind: MappingVersion
+metadata: {name: customer-1.0.0}
+spec:
+  mapping: customer
+  version: 1.0.0
+  objects:
+  - object: Contact
+    entity: Person
+    identity: [{kind: crm_id, from: Id}]
+    traits:
+    - {trait: email, from: Email, type: String, transforms: [{trim: {}}, {lower: {}}], classification: Personal}
+    - {trait: phone, from: Phone, type: String, transforms: [{e164: {default: DE}}], classification: Personal}
+    events:
+    - {name: Stage Changed, when: {changed: Stage__c}, properties: [{property: stage, from: Stage__c, type: String}]}
+    consent:
+    - {purpose: marketing_email, from: HasOptedOutOfEmail, granted: value == false}
+---
+apiVersion: ferrygate.io/v1alpha1
+kind: SyncPipeline
+metadata: {name: customers}
+spec:
+  sourceRef: {name: crm}
+  sinkRef: {name: cdp}
+  mappingRef: {name: customer, version: "^1"}
+  streams:
+  - {name: contacts, object: Contact, schedule: {every: 5m}, deletes: Suppress}
+"#;
