@@ -168,7 +168,7 @@ impl Calls<'_> {
         let mapped = self.mapped;
         self.call("identify", |calls, out| {
             out.extend_from_slice(b",\"userId\":");
-            json::value(out, user);
+            json::text(out, user);
             calls.stamp(out);
             if activate {
                 out.extend_from_slice(b",\"traits\":");
@@ -180,7 +180,7 @@ impl Calls<'_> {
                 external_ids(out, mapped);
                 if let Some(group) = &mapped.group_id {
                     out.extend_from_slice(b"\"groupId\":");
-                    json::value(out, &**group);
+                    json::text(out, group);
                     out.push(b',');
                 }
             }
@@ -195,9 +195,9 @@ impl Calls<'_> {
         );
         self.call("group", |calls, out| {
             out.extend_from_slice(b",\"userId\":");
-            json::value(out, user);
+            json::text(out, user);
             out.extend_from_slice(b",\"groupId\":");
-            json::value(out, group);
+            json::text(out, group);
             calls.stamp(out);
             out.extend_from_slice(b",\"traits\":{},\"context\":{");
             calls.consent(out);
@@ -212,23 +212,23 @@ impl Calls<'_> {
             self.mapped,
             self.decision == Decision::Activate,
         );
-        let anonymous = hex(Sha256::new_with_prefix("ferrygate account\0")
+        let anonymous = Sha256::new_with_prefix("ferrygate account\0")
             .chain_update(group)
-            .finalize()
-            .as_slice());
+            .finalize();
         self.call("group", |calls, out| {
             match &mapped.user_id {
                 Some(user) => {
                     out.extend_from_slice(b",\"userId\":");
-                    json::value(out, &**user);
+                    json::text(out, user);
                 }
                 None => {
-                    out.extend_from_slice(b",\"anonymousId\":");
-                    json::value(out, &anonymous);
+                    out.extend_from_slice(b",\"anonymousId\":\"");
+                    json::hex(out, &anonymous);
+                    out.push(b'"');
                 }
             }
             out.extend_from_slice(b",\"groupId\":");
-            json::value(out, group);
+            json::text(out, group);
             calls.stamp(out);
             if activate {
                 out.extend_from_slice(b",\"traits\":");
@@ -246,9 +246,9 @@ impl Calls<'_> {
         let user = identity(&self.mapped.user_id, "user id")?;
         self.call("track", |calls, out| {
             out.extend_from_slice(b",\"userId\":");
-            json::value(out, user);
+            json::text(out, user);
             out.extend_from_slice(b",\"event\":");
-            json::value(out, event.name);
+            json::text(out, event.name);
             out.extend_from_slice(b",\"timestamp\":");
             json::timestamp(out, event.at);
             out.extend_from_slice(b",\"properties\":");
@@ -273,7 +273,7 @@ impl Calls<'_> {
         out.extend_from_slice(LIBRARY);
         self.origin(&mut out);
         out.extend_from_slice(b"},\"messageId\":\"");
-        out.extend_from_slice(id.as_bytes());
+        json::hex(&mut out, &id[..20]);
         out.extend_from_slice(b"\"}");
         let bytes = out.len() - start;
         *self.out = out;
@@ -288,7 +288,7 @@ impl Calls<'_> {
     /// mapping version, and the call's content with the record's version in it: stamps have a second's precision, and a
     /// second change within that second must not be taken for the first. Which run sends it is no part of it. De-duplication
     /// is global, over all sources: <https://segment.com/docs/connections/sources/catalog/libraries/server/http-api/#max-request-size>
-    fn message_id(&self, content: &[u8]) -> String {
+    fn message_id(&self, content: &[u8]) -> [u8; 32] {
         let Provenance {
             pipeline,
             object,
@@ -303,7 +303,7 @@ impl Calls<'_> {
             hash.update(part);
         }
         hash.update(content);
-        hex(&hash.finalize()[..20])
+        hash.finalize().into()
     }
 
     fn origin(&self, out: &mut Vec<u8>) {
@@ -319,7 +319,7 @@ impl Calls<'_> {
         ];
         for (name, part) in parts {
             out.extend_from_slice(name);
-            json::value(out, part);
+            json::text(out, part);
         }
         out.extend_from_slice(b",\"extractedAt\":");
         json::timestamp(out, provenance.extracted_at);
@@ -374,19 +374,10 @@ fn external_ids(out: &mut Vec<u8>, mapped: &Mapped<'_>) {
         } else {
             b",{\"id\":"
         });
-        json::value(out, &**id);
+        json::text(out, id);
         out.extend_from_slice(b",\"type\":");
-        json::value(out, *kind);
+        json::text(out, kind);
         out.extend_from_slice(b",\"collection\":\"users\",\"encoding\":\"none\"}");
     }
     out.extend_from_slice(b"],");
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
 }

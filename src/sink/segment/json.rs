@@ -5,16 +5,27 @@ use std::io::Write;
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
 use rust_decimal::Decimal;
-use serde::Serialize;
 
 use crate::mapping::Value;
 
 const MILLISECONDS: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
 
-/// A string or a plain number.
-pub(super) fn value<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    // Writing into memory can't fail, and neither strings nor plain numbers can.
-    let _ = serde_json::to_writer(out, value);
+/// A string.
+pub(super) fn text(out: &mut Vec<u8>, text: &str) {
+    let bytes = text.as_bytes();
+    // Most strings stand as they are. Without an early exit the check takes many bytes at a time.
+    let escapes = bytes.iter().fold(false, |any, byte| {
+        any | (*byte < b' ') | (*byte == b'"') | (*byte == b'\\')
+    });
+    if escapes {
+        // Writing a string into memory can't fail.
+        let _ = serde_json::to_writer(out, text);
+        return;
+    }
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(bytes);
+    out.push(b'"');
 }
 
 /// An instant in UTC, to the millisecond: ISO 8601, as the API wants it.
@@ -26,9 +37,7 @@ pub(super) fn timestamp(out: &mut Vec<u8>, instant: Timestamp) {
 
 /// An object of booleans.
 pub(super) fn flags<'a>(out: &mut Vec<u8>, flags: impl Iterator<Item = (&'a str, bool)>) {
-    object(out, flags, |out, flag| {
-        out.extend_from_slice(if flag { b"true" } else { b"false" })
-    });
+    object(out, flags, boolean);
 }
 
 /// An object of typed values.
@@ -42,23 +51,27 @@ fn object<'a, V>(out: &mut Vec<u8>, members: impl Iterator<Item = (&'a str, V)>,
         if position > 0 {
             out.push(b',');
         }
-        value(out, name);
+        text(out, name);
         out.push(b':');
         write(out, member);
     }
     out.push(b'}');
 }
 
-fn typed(out: &mut Vec<u8>, typed: &Value<'_>) {
-    match typed {
+fn typed(out: &mut Vec<u8>, value: &Value<'_>) {
+    match value {
         Value::Null => out.extend_from_slice(b"null"),
-        Value::String(text) => value(out, &**text),
-        Value::Integer(number) => value(out, number),
+        Value::String(string) => text(out, string),
+        Value::Integer(number) => {
+            let _ = serde_json::to_writer(out, number);
+        }
         Value::Decimal(number) => decimal(out, number),
-        Value::Boolean(flag) => value(out, flag),
+        Value::Boolean(flag) => boolean(out, *flag),
         Value::Timestamp(instant) => timestamp(out, *instant),
         Value::Date(date) => {
-            let _ = write!(out, "\"{date}\"");
+            out.push(b'"');
+            let _ = MILLISECONDS.print_date(date, &mut *out);
+            out.push(b'"');
         }
     }
 }
@@ -66,4 +79,15 @@ fn typed(out: &mut Vec<u8>, typed: &Value<'_>) {
 /// A number with its exact digits: never an exponent, never rounded to a float.
 fn decimal(out: &mut Vec<u8>, number: &Decimal) {
     let _ = write!(out, "{number}");
+}
+
+fn boolean(out: &mut Vec<u8>, flag: bool) {
+    out.extend_from_slice(if flag { b"true" } else { b"false" });
+}
+
+/// Lower-case hexadecimal digits.
+pub(super) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| DIGITS[usize::from(nibble)];
+    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
 }
