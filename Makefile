@@ -32,7 +32,7 @@ unit: ## The tests of the package: unit, property, integration, and the CRDs fre
 	$(CARGO) test --package ferrygate --locked
 
 deny: $(CARGO_DENY) ## Licences and origins of the dependencies.
-	$(CARGO_DENY) --offline check licenses bans sources
+	$(CARGO_DENY) --locked check licenses bans sources
 
 $(CARGO_DENY):
 	$(CARGO) install cargo-deny --version $(CARGO_DENY_VERSION) --locked --root $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)

@@ -15,22 +15,19 @@ use tokio::time::Instant;
 pub const USER_AGENT: &str = concat!("ferrygate/", env!("CARGO_PKG_VERSION"));
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest silence of a server in the middle of an answer, the time to its first byte included. Salesforce ends a query
-/// itself after 120 s: <https://developer.salesforce.com/docs/atlas.en-us.salesforce_app_limits_cheatsheet.meta/salesforce_app_limits_cheatsheet/salesforce_app_limits_platform_api.htm>
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(130);
-
-/// A client for one connector. Redirects are answers: a credential never follows one to another host.
+/// A client for one connector. Redirects are answers: a credential never follows one to another host. `silence` is the longest
+/// that a server may take to its answer's first byte, and between two of its bytes.
 ///
 /// # Errors
 /// Where the machine has no CA certificates, and `plaintext` doesn't make up for it.
-pub fn client(plaintext: bool) -> Result<Client, reqwest::Error> {
+pub fn client(plaintext: bool, silence: Duration) -> Result<Client, reqwest::Error> {
     let builder = || {
         Client::builder()
             .user_agent(USER_AGENT)
             .redirect(Policy::none())
             .referer(false)
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(SILENCE_TIMEOUT)
+            .read_timeout(silence)
             .tcp_keepalive(Duration::from_secs(30))
             // Plaintext is for a server on the same machine, where inflating costs more than it saves.
             .gzip(!plaintext)
@@ -123,9 +120,12 @@ impl Tries {
         Some(delay)
     }
 
-    /// How often the request was made so far, the try under way included.
-    pub fn count(&self) -> u32 {
-        self.done + 1
+    /// How often the request was made so far, the try under way included: `1 try`, `5 tries`.
+    pub fn spent(&self) -> String {
+        match self.done {
+            0 => "1 try".to_owned(),
+            done => format!("{} tries", done + 1),
+        }
     }
 }
 
@@ -234,7 +234,8 @@ mod tests {
 
     #[test]
     fn a_wait_is_read_in_each_form_that_servers_use() {
-        let cases: [(&[(&'static str, &str)], Option<f64>); 10] = [
+        type Headers = &'static [(&'static str, &'static str)];
+        let cases: [(Headers, Option<f64>); 10] = [
             (&[("retry-after", "7")], Some(7.0)),
             (&[("retry-after", "0.25")], Some(0.25)),
             (&[("retry-after", "Mon, 04 May 2026 08:41:37 GMT")], Some(30.0)),
@@ -313,8 +314,8 @@ mod tests {
             })
             .collect();
         assert_eq!(
-            (delays, tries.next_delay(None), tries.count()),
-            (vec![true; 3], None, 4)
+            (delays, tries.next_delay(None), tries.spent()),
+            (vec![true; 3], None, "4 tries".to_owned())
         );
 
         let mut tries = patience.begin();

@@ -165,8 +165,11 @@ mod tests {
         let fingerprint =
             mapped(vec![("name", text("Ada")), ("age", Value::Integer(36))]).fingerprint(&Decision::Activate);
         let hexadecimal: String = fingerprint.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hexadecimal, "FINGERPRINT");
-        assert_eq!(watched(Some(&Field::Text(Cow::Borrowed("Closed Won")))), 0);
+        assert_eq!(hexadecimal, "19c6b34b07fcb48e7eeaf241cbedfa9b");
+        assert_eq!(
+            watched(Some(&Field::Text(Cow::Borrowed("Closed Won")))),
+            0xa844028345b9593a
+        );
     }
 
     #[test]

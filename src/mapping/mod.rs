@@ -21,6 +21,8 @@ mod number;
 mod phone;
 mod plan;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod transform;
 mod typed;
 mod value;

@@ -17,6 +17,9 @@ use crate::sink::SinkError;
 /// An answer has a few bytes; of a longer one no more is read.
 const ANSWER_LIMIT: usize = 64 << 10;
 
+/// The API answers within a second; one that is silent for so long is asked again.
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
+
 pub(super) const PATIENCE: Patience = Patience {
     first: Duration::from_millis(500),
     longest: Duration::from_secs(20),
@@ -94,9 +97,9 @@ impl Client {
                 return Err(SinkError {
                     outcome: Outcome::SinkUnavailable,
                     message: format!(
-                        "{}: no good answer in {} tries; the last: {what}{asked}",
+                        "{}: no good answer in {}; the last: {what}{asked}",
                         self.shown,
-                        tries.count()
+                        tries.spent()
                     ),
                 });
             };

@@ -18,7 +18,8 @@ pub(super) async fn probe(client: &Client) -> Result<(), SinkError> {
 pub(super) async fn deliver(client: &Client, batch: &Batch) -> Result<Vec<Refused>, SinkError> {
     let (mut refusals, mut taken) = (Vec::new(), false);
     // Wide ranges first, so that what is good is taken before anything is refused one by one.
-    let mut ranges = VecDeque::from([0..batch.items()]);
+    let mut ranges = VecDeque::new();
+    ranges.push_back(0..batch.items());
     while let Some(items) = ranges.pop_front() {
         if !batch.has_calls(&items) {
             continue;

@@ -15,7 +15,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use batch::Batch;
-use client::{Client, PATIENCE};
+use client::{Client, PATIENCE, SILENCE};
 pub use encode::{EncodeError, Encoded, Encoder};
 
 use crate::api::CdpSinkSpec;
@@ -58,7 +58,7 @@ impl Segment {
         let key = secrets
             .read(&segment.write_key)
             .map_err(|error| invalid(error.to_string()))?;
-        let http = http::client(segment.allow_plaintext).map_err(|error| {
+        let http = http::client(segment.allow_plaintext, SILENCE).map_err(|error| {
             invalid(format!(
                 "no HTTPS client can be made ({}); give the container CA certificates, or name them by SSL_CERT_FILE",
                 http::describe(error)

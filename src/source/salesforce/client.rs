@@ -19,6 +19,9 @@ use crate::source::{Quota, SourceError};
 /// Change events that our own writes cause would carry this name:
 /// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/headers_calloptions.htm>
 const CALL_OPTIONS: &str = "client=ferrygate";
+/// A query that takes longer than two minutes is ended by the org itself:
+/// <https://developer.salesforce.com/docs/atlas.en-us.salesforce_app_limits_cheatsheet.meta/salesforce_app_limits_cheatsheet/salesforce_app_limits_platform_soslsoql.htm>
+const SILENCE: Duration = Duration::from_secs(130);
 /// A page has 2,000 records at most, and fewer where they are wide. More than this is no page.
 const LARGEST_BODY: usize = 256 << 20;
 /// How often one request logs in anew before the credentials are held to be refused.
@@ -55,15 +58,17 @@ pub(super) struct Answer {
 /// Why a request came to nothing, after all patience.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The query's cursor is gone. A cursor may also be bound to the session that opened it.
+    /// The query's cursor is gone.
     LocatorLost,
+    /// New sessions are refused as well. For a query's cursor that may mean that it was bound to the session that opened it.
+    SessionRefused(SourceError),
     Source(SourceError),
 }
 
 impl From<Failure> for SourceError {
     fn from(failure: Failure) -> SourceError {
         match failure {
-            Failure::Source(error) => error,
+            Failure::Source(error) | Failure::SessionRefused(error) => error,
             Failure::LocatorLost => SourceError::new(
                 Outcome::SourceUnavailable,
                 "the org has lost the query's cursor; the next run goes on from the checkpoint".into(),
@@ -75,7 +80,7 @@ impl From<Failure> for SourceError {
 impl Client {
     /// Logs in.
     pub async fn connect(config: Config, patience: Patience) -> Result<Client, SourceError> {
-        let http = http::client(config.allow_plaintext).map_err(|error| {
+        let http = http::client(config.allow_plaintext, SILENCE).map_err(|error| {
             let message = format!(
                 "no HTTPS client can be made ({}); give the container CA certificates, or name them by SSL_CERT_FILE",
                 http::describe(error)
@@ -126,12 +131,9 @@ impl Client {
                     tracing::info!(subject, "the session has ended; logging in again");
                     self.renew(&session).await.map_err(Failure::Source)?;
                 }
-                Refusal::Session if target.contains("/query") && !target.contains("?q=") => {
-                    return Err(Failure::LocatorLost);
-                }
                 Refusal::Passing { what, wait } => {
                     let Some(delay) = tries.next_delay(wait) else {
-                        return Err(Failure::Source(exhausted(subject, &what, tries.count(), wait)));
+                        return Err(Failure::Source(exhausted(subject, &what, &tries.spent(), wait)));
                     };
                     tracing::warn!(
                         subject,
@@ -148,7 +150,7 @@ impl Client {
     fn fail(&self, refusal: Refusal, subject: &str) -> Failure {
         match refusal {
             Refusal::Locator => Failure::LocatorLost,
-            Refusal::Final(error) => Failure::Source(error),
+            Refusal::Session => Failure::SessionRefused(last(Refusal::Session, subject, None)),
             refusal => Failure::Source(last(refusal, subject, self.last_quota())),
         }
     }
@@ -244,7 +246,7 @@ async fn login(http: &reqwest::Client, config: &Config, patience: Patience) -> R
             Ok(session) => return Ok(session),
             Err(Refusal::Passing { what, wait }) => {
                 let Some(delay) = tries.next_delay(wait) else {
-                    return Err(exhausted("login", &what, tries.count(), wait));
+                    return Err(exhausted("login", &what, &tries.spent(), wait));
                 };
                 tracing::warn!(
                     delay_ms = delay.as_millis() as u64,
@@ -258,7 +260,7 @@ async fn login(http: &reqwest::Client, config: &Config, patience: Patience) -> R
 }
 
 /// Where the end of patience leaves a run.
-fn exhausted(subject: &str, what: &str, tries: u32, wait: Option<Duration>) -> SourceError {
+fn exhausted(subject: &str, what: &str, tries: &str, wait: Option<Duration>) -> SourceError {
     match wait {
         Some(wait) => SourceError {
             outcome: Outcome::SourceThrottled,
@@ -270,7 +272,7 @@ fn exhausted(subject: &str, what: &str, tries: u32, wait: Option<Duration>) -> S
         },
         None => SourceError::new(
             Outcome::SourceUnavailable,
-            format!("{subject}: no good answer in {tries} tries; the last: {what}"),
+            format!("{subject}: no good answer in {tries}; the last: {what}"),
         ),
     }
 }

@@ -210,7 +210,7 @@ async fn read(
             Ok(answered) => answered,
             // At most ten cursors are open for a user, each for a limited time, and the session may bind one:
             // <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/resources_query_more_results.htm>
-            Err(Failure::LocatorLost) if on_cursor && restarts < RESTARTS => {
+            Err(Failure::LocatorLost | Failure::SessionRefused(_)) if on_cursor && restarts < RESTARTS => {
                 restarts += 1;
                 tracing::info!(
                     object,

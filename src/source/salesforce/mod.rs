@@ -16,7 +16,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use client::{Client, PATIENCE};
+use client::{Client, Failure, PATIENCE};
 use config::Config;
 pub use extract::Extract;
 use extract::Org;
@@ -74,17 +74,22 @@ impl Salesforce {
             return Ok(Some(quota));
         }
         let target = format!("{}/limits", client.config.data_path);
-        let limits: Result<Limits, SourceError> = client
+        let limits: Result<Limits, Failure> = client
             .get(&target, "limits", |answer| serde_json::from_str(&answer.body))
-            .await
-            .map_err(SourceError::from);
+            .await;
+        let refused = |outcome| {
+            matches!(
+                outcome,
+                Outcome::SchemaDrifted | Outcome::ConfigurationInvalid | Outcome::AuthenticationFailed
+            )
+        };
         match limits {
             Ok(limits) => Ok(client.last_quota().or(limits.daily_api_requests.map(|limit| Quota {
                 used: limit.max - limit.remaining,
                 max: limit.max,
             }))),
-            Err(error) if matches!(error.outcome, Outcome::SchemaDrifted | Outcome::ConfigurationInvalid) => Ok(None),
-            Err(error) => Err(error),
+            Err(Failure::Source(error)) if refused(error.outcome) => Ok(None),
+            Err(failure) => Err(failure.into()),
         }
     }
 

@@ -345,3 +345,125 @@ impl Visitor<'_> for Key<'_> {
         Ok(self.layout.column(name, self.expected))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(fields: &[&str]) -> Arc<Layout> {
+        let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
+        Arc::new(Layout::new(&fields, "SystemModstamp", Some("IsDeleted")))
+    }
+
+    fn page(members: &str, records: &str) -> String {
+        format!(r#"{{"totalSize":1,{members},"records":[{records}]}}"#)
+    }
+
+    #[test]
+    fn values_are_passed_on_as_they_were_sent() {
+        let layout = layout(&[
+            "Name", "Id", "Amount", "Active", "Gone", "Absent", "Escaped", "Address", "Lone", "Null",
+        ]);
+        let record = r#"{"attributes":{"type":"Deal","url":"/x"},"name":"Ada","Id":"006A","Amount":1234567890.1230,"Active":true,
+            "Gone":null,"Escaped":"a\"b\u00e9\n","Address":{"city":"K\u00f6ln"},"Lone":"x\ud800","Null":"null",
+            "SystemModstamp":"2026-05-04T08:41:07.000+0000","IsDeleted":true,"More":[1]}"#;
+        let page = Page::parse(page(r#""done":true"#, record), &layout).unwrap();
+        let mut seen = Vec::new();
+        page.decode(|record| {
+            assert!(
+                matches!(&record.fields[0], Field::Text(Cow::Borrowed(_))),
+                "nothing is copied"
+            );
+            seen.push(format!(
+                "{} {} {} {:?}",
+                record.id, record.stamp, record.deleted, record.fields
+            ));
+        })
+        .unwrap();
+        let expected = [
+            r#"Text("Ada")"#,
+            r#"Text("006A")"#,
+            r#"Number("1234567890.1230")"#,
+            "Boolean(true)",
+            "Null",
+            "Null",
+            r#"Text("a\"bé\n")"#,
+            r#"Text("{\"city\":\"K\\u00f6ln\"}")"#,
+            r#"Text("x\\ud800")"#,
+            r#"Text("null")"#,
+        ];
+        assert_eq!(
+            seen,
+            [format!("006A 2026-05-04T08:41:07Z true [{}]", expected.join(", "))]
+        );
+    }
+
+    #[test]
+    fn a_page_is_whole_or_refused() {
+        let record = r#"{"Id":"a","SystemModstamp":"2026-05-04T08:41:07.000+0000"}"#;
+        let whole = page(r#""done":false,"nextRecordsUrl":"/next""#, record);
+        let cases = [
+            (whole.clone(), Some(Some("/next"))),
+            (page(r#""done":true"#, ""), Some(None)),
+            (format!(r#"{{"records":[{record}],"done":true}}"#), Some(None)),
+            (page(r#""done":true,"nextRecordsUrl":"/next""#, record), Some(None)),
+            (page(r#""done":false"#, record), None),
+            (page(r#""size":1"#, record), None),
+            (r#"{"done":true}"#.to_owned(), None),
+            (page(r#""done":true"#, r#"{"Id":"a"}"#), None),
+            (
+                page(
+                    r#""done":true"#,
+                    r#"{"Id":null,"SystemModstamp":"2026-05-04T08:41:07.000+0000"}"#,
+                ),
+                None,
+            ),
+            (
+                page(r#""done":true"#, r#"{"Id":"a","SystemModstamp":"yesterday"}"#),
+                None,
+            ),
+            (format!("{whole}x"), None),
+            ("[]".to_owned(), None),
+            (String::new(), None),
+        ];
+        for (body, expected) in cases {
+            let parsed = Page::parse(body.clone(), &layout(&[]));
+            assert_eq!(
+                parsed.ok().map(|page| page.next),
+                expected.map(|next| next.map(str::to_owned)),
+                "{body}"
+            );
+        }
+        for end in 0..whole.len() {
+            assert!(
+                Page::parse(whole[..end].to_owned(), &layout(&[])).is_err(),
+                "{}",
+                &whole[..end]
+            );
+        }
+    }
+
+    #[test]
+    fn a_position_is_never_after_a_record_that_was_modified_since_the_query() {
+        let record = |id: &str, minute: u8| {
+            format!(r#"{{"Id":"{id}","SystemModstamp":"2026-05-04T08:{minute:02}:00.000+0000"}}"#)
+        };
+        let as_of = "2026-05-04T08:10:00Z".parse().unwrap();
+        let before = Watermark {
+            stamp: "2026-05-04T08:01:00Z".parse().unwrap(),
+            id: "z".into(),
+        };
+        let cases: [(&[(&str, u8)], &str); 4] = [
+            (&[("a", 2), ("b", 3)], "2026-05-04T08:03:00.000Z b"),
+            (&[("a", 2), ("b", 11)], "2026-05-04T08:02:00.000Z a"),
+            (&[("a", 12), ("b", 11)], "2026-05-04T08:01:00.000Z z"),
+            (&[], "2026-05-04T08:01:00.000Z z"),
+        ];
+        for (records, expected) in cases {
+            let records: Vec<String> = records.iter().map(|(id, minute)| record(id, *minute)).collect();
+            let mut page = Page::parse(page(r#""done":true"#, &records.join(",")), &layout(&[])).unwrap();
+            page.settle(Some(&before), as_of);
+            assert_eq!(page.position().map(ToString::to_string).as_deref(), Some(expected));
+        }
+    }
+}
