@@ -191,7 +191,7 @@ async fn every_record_is_delivered_once_and_a_change_only_as_what_changed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_killed_loses_nothing_and_sends_nothing_under_another_id() {
     for signal in ["KILL", "TERM"] {
-        let setting = Setting::with(20_000).await;
+        let setting = Setting::with(12_000).await;
         setting.fakes.slow(Duration::from_millis(100));
         let mut child = setting.command().spawn().expect("a process");
         while setting.fakes.batches() < 4 {
@@ -217,10 +217,10 @@ async fn a_run_that_is_killed_loses_nothing_and_sends_nothing_under_another_id()
         let ran = setting.run().await;
         assert_eq!(
             (ran.code, &ran.result["reconciliation"]["deliveredCount"]),
-            (Some(0), &json!(20_000)),
+            (Some(0), &json!(12_000)),
             "{ran:#?}"
         );
-        assert_eq!(setting.message_ids().len(), 40_000, "{signal}");
+        assert_eq!(setting.message_ids().len(), 24_000, "{signal}");
     }
 }
 

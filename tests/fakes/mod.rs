@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
-const PAGE: usize = 200;
+const PAGE: usize = 500;
 
 /// One contact of the CRM.
 #[derive(Clone, Debug)]
@@ -108,13 +108,15 @@ impl Fakes {
         std::mem::take(&mut *self.0.calls.lock().expect("not poisoned"))
     }
 
-    fn select(&self, soql: &str, deleted: bool) -> Vec<Contact> {
+    /// How many contacts a query selects, and a page of them in keyset order.
+    fn select(&self, soql: &str, deleted: bool, offset: usize) -> (usize, Vec<Contact>) {
         let words: Vec<&str> = soql.split_whitespace().collect();
         let after = |sign: &str| {
             let place = words.windows(2).position(|pair| pair == ["SystemModstamp", sign])?;
             words[place + 2].parse::<Timestamp>().ok().map(Timestamp::as_second)
         };
-        let mut contacts = self.0.contacts.lock().expect("not poisoned").clone();
+        let contacts = self.0.contacts.lock().expect("not poisoned");
+        let mut contacts: Vec<&Contact> = contacts.iter().collect();
         contacts.retain(|contact| deleted || !contact.deleted);
         if let Some(from) = after(">=") {
             contacts.retain(|contact| contact.modified >= from);
@@ -123,14 +125,20 @@ impl Fakes {
             contacts.retain(|contact| contact.modified > from);
         }
         contacts.sort_by(|left, right| (left.modified, &left.id).cmp(&(right.modified, &right.id)));
-        contacts
+        (
+            contacts.len(),
+            contacts.into_iter().skip(offset).take(PAGE).cloned().collect(),
+        )
     }
 
     fn answer(&self, parameters: &BTreeMap<String, String>, deleted: bool) -> Response {
         let soql = &parameters["q"];
-        let contacts = self.select(soql, deleted);
+        let offset: usize = parameters
+            .get("offset")
+            .map_or(0, |offset| offset.parse().expect("a number"));
+        let (total, contacts) = self.select(soql, deleted, offset);
         if soql.starts_with("SELECT COUNT()") {
-            return Json(json!({"totalSize": contacts.len(), "done": true, "records": []})).into_response();
+            return Json(json!({"totalSize": total, "done": true, "records": []})).into_response();
         }
         let columns: Vec<&str> = soql["SELECT ".len()..]
             .split(" FROM ")
@@ -138,13 +146,8 @@ impl Fakes {
             .unwrap_or_default()
             .split(',')
             .collect();
-        let offset: usize = parameters
-            .get("offset")
-            .map_or(0, |offset| offset.parse().expect("a number"));
         let records: Vec<Value> = contacts
             .iter()
-            .skip(offset)
-            .take(PAGE)
             .map(|contact| {
                 let mut record = Map::new();
                 record.insert(
@@ -167,8 +170,8 @@ impl Fakes {
             })
             .collect();
         let next = offset + records.len();
-        let mut page = json!({"totalSize": contacts.len(), "done": next >= contacts.len(), "records": records});
-        if next < contacts.len() {
+        let mut page = json!({"totalSize": total, "done": next >= total, "records": records});
+        if next < total {
             let resource = if deleted { "queryAll" } else { "query" };
             let soql = soql.replace(' ', "+").replace('>', "%3E").replace('=', "%3D");
             page["nextRecordsUrl"] = json!(format!("/services/data/v62.0/{resource}?offset={next}&q={soql}"));
