@@ -210,11 +210,13 @@ impl Local {
         if today.digest() != self.record.digest {
             return Some("was made by another version");
         }
-        let ready = until(PATIENCE, "readiness", async || {
-            Ok(is_ready(&self.folder).await?.then_some(()))
-        })
-        .await;
-        ready.is_err().then_some("does not answer")
+        let outcome = until(PATIENCE, "readiness", async || {
+            if !self.record.is_alive() {
+                return Ok(Some("has died"));
+            }
+            Ok(is_ready(&self.folder).await?.then_some(""))
+        });
+        Some(outcome.await.unwrap_or("does not answer")).filter(|ailment| !ailment.is_empty())
     }
 }
 

@@ -229,12 +229,17 @@ fn boot() -> io::Result<String> {
 
 /// When a process that has not ended started, in ticks.
 fn started(pid: i32) -> Result<u64> {
+    Ok(stat(pid)?.get(19).context("not a process")?.parse()?)
+}
+
+/// What the kernel tells of a process that has not ended, from its state on.
+fn stat(pid: i32) -> Result<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name, in parentheses, may hold anything; after it come the state and the numbers.
     let (_, fields) = stat.rsplit_once(')').context("not a process")?;
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    if fields.first() == Some(&"Z") {
+    let fields: Vec<String> = fields.split_whitespace().map(String::from).collect();
+    if fields.first().is_some_and(|state| state == "Z") {
         bail!("process {pid} has ended");
     }
-    Ok(fields.get(19).context("not a process")?.parse()?)
+    Ok(fields)
 }
