@@ -151,7 +151,7 @@ pub async fn start(
         digest: definition.digest(),
     };
     fs::write(folder.node_record(), serde_json::to_vec_pretty(&record)?)?;
-    cgroups::create(name, pid)?;
+    cgroups::create(&folder.tag(), pid)?;
     network.connect(pid).await?;
     go(&mut process).await?;
     Ok(HalfStarted { process, record })
