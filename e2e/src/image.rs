@@ -13,7 +13,7 @@ use tokio::{process::Command, sync::OnceCell};
 use crate::{
     cluster::{
         Cluster,
-        command::{find, run, sh},
+        command::{run, sh},
         paths::cache,
         prerequisites::{self, Consent},
     },
@@ -239,7 +239,10 @@ async fn pack_in(recipe: &Recipe, reference: &str, archive: &Path, scratch: &Pat
             .arg(&context)
             .stdin(Stdio::null());
     };
-    if find("buildah").is_some() {
+    let Some(builder) = prerequisites::image_builder().await else {
+        bail!("no program here builds container images: install buildah, or Podman, or Docker and start its daemon")
+    };
+    if builder == "buildah" {
         let buildah = || {
             let mut command = Command::new("buildah");
             command
@@ -255,22 +258,17 @@ async fn pack_in(recipe: &Recipe, reference: &str, archive: &Path, scratch: &Pat
         run(&mut command).await?;
         let into = format!("docker-archive:{}:{reference}", archive.display());
         run(buildah().args(["push", "--quiet", reference, &into])).await?;
-        return Ok(());
+    } else {
+        let mut command = Command::new(builder);
+        build(command.args(["build", "--quiet"]));
+        run(&mut command).await?;
+        run(Command::new(builder)
+            .arg("save")
+            .arg("--output")
+            .arg(archive)
+            .arg(reference))
+        .await?;
+        sh([builder, "rmi", reference]).await?;
     }
-    for builder in ["podman", "docker"] {
-        if find(builder).is_some() {
-            let mut command = Command::new(builder);
-            build(command.args(["build", "--quiet"]));
-            run(&mut command).await?;
-            run(Command::new(builder)
-                .arg("save")
-                .arg("--output")
-                .arg(archive)
-                .arg(reference))
-            .await?;
-            sh([builder, "rmi", reference]).await?;
-            return Ok(());
-        }
-    }
-    bail!("no program here builds container images: install buildah, Podman or Docker")
+    Ok(())
 }
