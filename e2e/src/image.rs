@@ -211,25 +211,18 @@ impl Recipe {
 /// # Errors
 /// When none of them is there, or it fails.
 pub async fn pack(recipe: &Recipe, reference: &str, archive: &Path) -> Result<()> {
-    let partial = archive.with_extension(format!("partial-{}", std::process::id()));
-    let scratch = archive.with_extension(format!("context-{}", std::process::id()));
-    let packed = pack_in(recipe, reference, &partial, &scratch).await;
-    let _ = fs::remove_dir_all(&scratch);
-    match packed {
-        Ok(()) => Ok(fs::rename(&partial, archive)?),
-        Err(error) => {
-            let _ = fs::remove_file(&partial);
-            Err(error)
-        }
-    }
+    let beside = archive.parent().context("an archive needs a folder")?;
+    let scratch = tempfile::Builder::new().prefix(".packing-").tempdir_in(beside)?;
+    let packed = scratch.path().join("image.tar");
+    pack_in(recipe, reference, &packed, scratch.path()).await?;
+    Ok(fs::rename(&packed, archive)?)
 }
 
 async fn pack_in(recipe: &Recipe, reference: &str, archive: &Path, scratch: &Path) -> Result<()> {
     let context = scratch.join("context");
     fs::create_dir_all(&context)?;
     for (name, path) in &recipe.files {
-        let target = context.join(name);
-        fs::hard_link(path, &target).or_else(|_| fs::copy(path, &target).map(|_| ()))?;
+        fs::copy(path, context.join(name)).with_context(|| path.display().to_string())?;
     }
     let containerfile = fs::canonicalize(&recipe.containerfile)?;
     let build = |command: &mut Command| {

@@ -45,8 +45,8 @@ impl Local {
         prerequisites::ensure(consent, steps).await?;
         prerequisites::ensure_image_builder(consent, steps).await?;
         let binaries = Binaries::ensure(steps).await?;
-        let pause = images::pause(&binaries, steps).await?;
         let _alone = lock(name).await?;
+        let pause = images::pause(&binaries, steps).await?;
         let folder = ClusterFolder::of(name)?;
         fs::create_dir_all(cache()?.join("clusters"))?;
         let snapshotter = snapshotter(&cache()?).await?;

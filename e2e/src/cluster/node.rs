@@ -194,8 +194,8 @@ fn furnish(folder: &ClusterFolder, definition: &Definition, binaries: &Binaries)
         let target = bin.join(entry.file_name());
         if entry.file_type()?.is_symlink() {
             std::os::unix::fs::symlink(fs::read_link(entry.path())?, target)?;
-        } else {
-            link(&entry.path(), &target)?;
+        } else if entry.file_type()?.is_file() {
+            link(&entry.path(), &target).with_context(|| target.display().to_string())?;
         }
     }
     fs::copy(own_program()?, bin.join("ferrygate-e2e"))?;
@@ -203,7 +203,10 @@ fn furnish(folder: &ClusterFolder, definition: &Definition, binaries: &Binaries)
 }
 
 fn link(program: &Path, target: &Path) -> io::Result<()> {
-    fs::hard_link(program, target).or_else(|_| fs::copy(program, target).map(|_| ()))
+    match fs::hard_link(program, target) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => fs::copy(program, target).map(|_| ()),
+        linked => linked,
+    }
 }
 
 /// The program `ferrygate-e2e`: this one, or the one that Cargo built beside the test that this is.
