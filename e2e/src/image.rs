@@ -13,7 +13,7 @@ use tokio::{process::Command, sync::OnceCell};
 use crate::{
     cluster::{
         Cluster,
-        command::{find, run, sh},
+        command::{run, sh},
         paths::cache,
         prerequisites::{self, Consent},
     },
@@ -211,25 +211,18 @@ impl Recipe {
 /// # Errors
 /// When none of them is there, or it fails.
 pub async fn pack(recipe: &Recipe, reference: &str, archive: &Path) -> Result<()> {
-    let partial = archive.with_extension(format!("partial-{}", std::process::id()));
-    let scratch = archive.with_extension(format!("context-{}", std::process::id()));
-    let packed = pack_in(recipe, reference, &partial, &scratch).await;
-    let _ = fs::remove_dir_all(&scratch);
-    match packed {
-        Ok(()) => Ok(fs::rename(&partial, archive)?),
-        Err(error) => {
-            let _ = fs::remove_file(&partial);
-            Err(error)
-        }
-    }
+    let beside = archive.parent().context("an archive needs a folder")?;
+    let scratch = tempfile::Builder::new().prefix(".packing-").tempdir_in(beside)?;
+    let packed = scratch.path().join("image.tar");
+    pack_in(recipe, reference, &packed, scratch.path()).await?;
+    Ok(fs::rename(&packed, archive)?)
 }
 
 async fn pack_in(recipe: &Recipe, reference: &str, archive: &Path, scratch: &Path) -> Result<()> {
     let context = scratch.join("context");
     fs::create_dir_all(&context)?;
     for (name, path) in &recipe.files {
-        let target = context.join(name);
-        fs::hard_link(path, &target).or_else(|_| fs::copy(path, &target).map(|_| ()))?;
+        fs::copy(path, context.join(name)).with_context(|| path.display().to_string())?;
     }
     let containerfile = fs::canonicalize(&recipe.containerfile)?;
     let build = |command: &mut Command| {
@@ -239,7 +232,10 @@ async fn pack_in(recipe: &Recipe, reference: &str, archive: &Path, scratch: &Pat
             .arg(&context)
             .stdin(Stdio::null());
     };
-    if find("buildah").is_some() {
+    let Some(builder) = prerequisites::image_builder().await else {
+        bail!("no program here builds container images: install buildah, or Podman, or Docker and start its daemon")
+    };
+    if builder == "buildah" {
         let buildah = || {
             let mut command = Command::new("buildah");
             command
@@ -255,22 +251,17 @@ async fn pack_in(recipe: &Recipe, reference: &str, archive: &Path, scratch: &Pat
         run(&mut command).await?;
         let into = format!("docker-archive:{}:{reference}", archive.display());
         run(buildah().args(["push", "--quiet", reference, &into])).await?;
-        return Ok(());
+    } else {
+        let mut command = Command::new(builder);
+        build(command.args(["build", "--quiet"]));
+        run(&mut command).await?;
+        run(Command::new(builder)
+            .arg("save")
+            .arg("--output")
+            .arg(archive)
+            .arg(reference))
+        .await?;
+        sh([builder, "rmi", reference]).await?;
     }
-    for builder in ["podman", "docker"] {
-        if find(builder).is_some() {
-            let mut command = Command::new(builder);
-            build(command.args(["build", "--quiet"]));
-            run(&mut command).await?;
-            run(Command::new(builder)
-                .arg("save")
-                .arg("--output")
-                .arg(archive)
-                .arg(reference))
-            .await?;
-            sh([builder, "rmi", reference]).await?;
-            return Ok(());
-        }
-    }
-    bail!("no program here builds container images: install buildah, Podman or Docker")
+    Ok(())
 }

@@ -12,9 +12,9 @@ use anyhow::{Context, Result};
 
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// The kubelet's `cgroupRoot` for a cluster.
-pub fn root_of(cluster: &str) -> String {
-    format!("/ferrygate-node-{cluster}")
+/// The kubelet's `cgroupRoot` for the cluster with a tag.
+pub fn root_of(tag: &str) -> String {
+    format!("/ferrygate-node-{tag}")
 }
 
 /// Makes the node's group in each hierarchy, and moves the process `pid` into a part of it: whoever started the node may
@@ -22,9 +22,9 @@ pub fn root_of(cluster: &str) -> String {
 ///
 /// # Errors
 /// When the hierarchies are not to be written to, as in a container without privileges.
-pub fn create(cluster: &str, pid: i32) -> Result<()> {
+pub fn create(tag: &str, pid: i32) -> Result<()> {
     for hierarchy in hierarchies() {
-        let group = hierarchy.join(&root_of(cluster)[1..]);
+        let group = hierarchy.join(&root_of(tag)[1..]);
         let programs = group.join("programs");
         fs::create_dir_all(&programs).with_context(|| {
             format!(
@@ -49,19 +49,19 @@ pub fn create(cluster: &str, pid: i32) -> Result<()> {
 ///
 /// # Errors
 /// When something still runs in one of them.
-pub fn remove(cluster: &str) -> Result<()> {
+pub fn remove(tag: &str) -> Result<()> {
     for hierarchy in hierarchies() {
-        let group = hierarchy.join(&root_of(cluster)[1..]);
+        let group = hierarchy.join(&root_of(tag)[1..]);
         remove_tree(&group).with_context(|| format!("could not remove the control group {}", group.display()))?;
     }
     Ok(())
 }
 
-/// Whether a cluster has groups here.
-pub fn exist(cluster: &str) -> bool {
+/// Whether the cluster has groups here.
+pub fn exist(tag: &str) -> bool {
     hierarchies()
         .iter()
-        .any(|hierarchy| hierarchy.join(&root_of(cluster)[1..]).exists())
+        .any(|hierarchy| hierarchy.join(&root_of(tag)[1..]).exists())
 }
 
 /// Whether this machine has version 1, of which the kubelet wants to be told that it is meant.

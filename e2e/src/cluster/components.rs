@@ -3,13 +3,16 @@
 //! Everything here is a pure function of the cluster's name and network, so that a cluster which was started from other
 //! words than today's is known as stale.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{certificates::in_node, cgroups, network::Network, paths::NODE_HOME};
+use super::{certificates::in_node, network::Network, paths::NODE_HOME};
 
 /// Where containerd listens, in the node.
 pub const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
@@ -55,11 +58,30 @@ impl Definition {
     }
 }
 
-/// The node of the cluster `name`, made of the programs that `built` names.
-pub fn define(name: &str, built: &str, network: &Network, cni_folder: &Path, snapshotter: &str) -> Definition {
+/// What the machine has for a node.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Which programs were built.
+    pub built: String,
+    /// The node's control group.
+    pub cgroup: String,
+    /// Where the CNI plugins are.
+    pub cni_folder: PathBuf,
+    /// How containerd keeps its layers.
+    pub snapshotter: &'static str,
+}
+
+/// The node of the cluster `name`.
+pub fn define(name: &str, host: &Host, network: &Network) -> Definition {
+    let Host {
+        built,
+        cgroup,
+        cni_folder,
+        snapshotter,
+    } = host;
     let files = [
         ("etc/containerd.toml", containerd(cni_folder, snapshotter)),
-        ("etc/kubelet.yaml", kubelet(name, network)),
+        ("etc/kubelet.yaml", kubelet(cgroup, network)),
         ("etc/kube-proxy.yaml", kube_proxy(name, network)),
         ("etc/kube-scheduler.yaml", kube_scheduler()),
         ("etc/Corefile", corefile()),
@@ -71,7 +93,7 @@ pub fn define(name: &str, built: &str, network: &Network, cni_folder: &Path, sna
     ];
     Definition {
         host_name: name.into(),
-        built: built.into(),
+        built: built.clone(),
         first: vec![
             own("etcd", "etcd", etcd()),
             Component {
@@ -210,7 +232,7 @@ fn kube_scheduler() -> String {
     .to_string()
 }
 
-fn kubelet(name: &str, network: &Network) -> String {
+fn kubelet(cgroup: &str, network: &Network) -> String {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -222,7 +244,7 @@ fn kubelet(name: &str, network: &Network) -> String {
         "clusterDNS": [network.dns_service()],
         "resolvConf": in_node("etc/resolv.conf"),
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": cgroups::root_of(name),
+        "cgroupRoot": cgroup,
         "failCgroupV1": false,
         "failSwapOn": false,
         "oomScoreAdj": 0,

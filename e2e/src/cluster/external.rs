@@ -43,6 +43,11 @@ pub async fn ensure_kind(name: &str, steps: &Steps) -> Result<PathBuf> {
     Ok(kubeconfig)
 }
 
+/// Whether kind has a cluster `name`.
+pub async fn has_kind(name: &str) -> bool {
+    kind_clusters().await.is_ok_and(|clusters| clusters.contains(name))
+}
+
 /// Has kind delete its cluster `name`, if it has one.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use super::{
     binaries::Binaries,
     certificates, cgroups,
     command::{sh, tail},
-    components::{self, Definition},
+    components::{self, Definition, Host},
     config, images,
     network::Network,
     node::{self, Record},
@@ -45,8 +45,8 @@ impl Local {
         prerequisites::ensure(consent, steps).await?;
         prerequisites::ensure_image_builder(consent, steps).await?;
         let binaries = Binaries::ensure(steps).await?;
-        let pause = images::pause(&binaries, steps).await?;
         let _alone = lock(name).await?;
+        let pause = images::pause(&binaries, steps).await?;
         let folder = ClusterFolder::of(name)?;
         fs::create_dir_all(cache()?.join("clusters"))?;
         let snapshotter = snapshotter(&cache()?).await?;
@@ -63,7 +63,7 @@ impl Local {
                 Some(ailment) => steps.note(&format!("the cluster {name} {ailment}: it is made anew")),
             }
         }
-        remove(name, &folder).await?;
+        remove(&folder).await?;
         let started = Self::start(name, folder.clone(), binaries, &pause, snapshotter, steps).await;
         if started.is_err() {
             // The logs stay, for whoever wants to know why.
@@ -81,12 +81,12 @@ impl Local {
     pub async fn take_down(name: &str, steps: &Steps) -> Result<()> {
         let _alone = lock(name).await?;
         let folder = ClusterFolder::of(name)?;
-        if !folder.path().exists() && !cgroups::exist(name) {
+        if !folder.path().exists() && !cgroups::exist(&folder.tag()) {
             steps.note(&format!("there is no cluster {name}"));
             return Ok(());
         }
         steps
-            .step(&format!("Taking the cluster {name} down"), remove(name, &folder))
+            .step(&format!("Taking the cluster {name} down"), remove(&folder))
             .await
     }
 
@@ -167,8 +167,8 @@ impl Local {
         snapshotter: &'static str,
         steps: &Steps,
     ) -> Result<Self> {
-        let network = Network::choose(name).await?;
-        let definition = define(name, &binaries, &network, snapshotter)?;
+        let network = Network::choose(&folder.tag()).await?;
+        let definition = define(name, &folder, &binaries, &network, snapshotter)?;
         fs::create_dir_all(folder.path())?;
         certificates::write(name, &network, &folder.node_home(), &folder.kubeconfig())?;
         let half = steps
@@ -206,31 +206,50 @@ impl Local {
         if !self.record.is_alive() {
             return Some("has died");
         }
-        let today = define(&self.name, &self.binaries, &self.record.network, self.snapshotter).ok()?;
+        let today = define(
+            &self.name,
+            &self.folder,
+            &self.binaries,
+            &self.record.network,
+            self.snapshotter,
+        )
+        .ok()?;
         if today.digest() != self.record.digest {
             return Some("was made by another version");
         }
-        let ready = until(PATIENCE, "readiness", async || {
-            Ok(is_ready(&self.folder).await?.then_some(()))
-        })
-        .await;
-        ready.is_err().then_some("does not answer")
+        let outcome = until(PATIENCE, "readiness", async || {
+            if !self.record.is_alive() {
+                return Ok(Some("has died"));
+            }
+            Ok(is_ready(&self.folder).await?.then_some(""))
+        });
+        Some(outcome.await.unwrap_or("does not answer")).filter(|ailment| !ailment.is_empty())
     }
 }
 
-fn define(name: &str, binaries: &Binaries, network: &Network, snapshotter: &str) -> Result<Definition> {
-    let built = binaries.folder().file_name().unwrap_or_default().to_string_lossy();
-    Ok(components::define(
-        name,
-        &built,
-        network,
-        &prerequisites::cni_folder()?,
+fn define(
+    name: &str,
+    folder: &ClusterFolder,
+    binaries: &Binaries,
+    network: &Network,
+    snapshotter: &'static str,
+) -> Result<Definition> {
+    let host = Host {
+        built: binaries
+            .folder()
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        cgroup: cgroups::root_of(&folder.tag()),
+        cni_folder: prerequisites::cni_folder()?,
         snapshotter,
-    ))
+    };
+    Ok(components::define(name, &host, network))
 }
 
 /// Ends and removes whatever there is of a cluster, whole or half.
-async fn remove(name: &str, folder: &ClusterFolder) -> Result<()> {
+async fn remove(folder: &ClusterFolder) -> Result<()> {
     if let Some(record) = Record::read(folder) {
         record.kill().await?;
         record.network.disconnect().await?;
@@ -238,7 +257,7 @@ async fn remove(name: &str, folder: &ClusterFolder) -> Result<()> {
     until(
         Duration::from_secs(20),
         "the node's control groups to be empty",
-        async || cgroups::remove(name).map(Some),
+        async || cgroups::remove(&folder.tag()).map(Some),
     )
     .await?;
     if folder.path().exists() {

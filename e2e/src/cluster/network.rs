@@ -67,17 +67,17 @@ pub struct Network {
 }
 
 impl Network {
-    /// A block that nothing on this machine uses yet; the same cluster gets the same one where it can.
+    /// A block that nothing on this machine uses yet; a cluster of the same tag gets the same one where it can.
     ///
     /// # Errors
     /// When this machine's routes can't be read, or leave no block free.
-    pub async fn choose(cluster: &str) -> Result<Self> {
+    pub async fn choose(tag: &str) -> Result<Self> {
         let routes = sh(["ip", "-4", "-json", "route", "show", "table", "all"]).await?;
-        Self::choose_beside(cluster, &taken(&routes)?)
+        Self::choose_beside(tag, &taken(&routes)?)
     }
 
-    fn choose_beside(cluster: &str, taken: &[Range]) -> Result<Self> {
-        let hash = Sha256::digest(cluster);
+    fn choose_beside(tag: &str, taken: &[Range]) -> Result<Self> {
+        let hash = Sha256::digest(tag);
         let blocks = 1_u32 << (BLOCK_PREFIX - TEST_RANGE.prefix);
         let block = (0..blocks)
             .map(|n| (u32::from(hash[0]) + n) % blocks)
@@ -89,7 +89,6 @@ impl Network {
                  that takes the whole range has to be left first"
             )
         };
-        let tag: String = hash[..4].iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self {
             block,
             interface: format!("fg-{tag}"),

@@ -151,7 +151,7 @@ pub async fn start(
         digest: definition.digest(),
     };
     fs::write(folder.node_record(), serde_json::to_vec_pretty(&record)?)?;
-    cgroups::create(name, pid)?;
+    cgroups::create(&folder.tag(), pid)?;
     network.connect(pid).await?;
     go(&mut process).await?;
     Ok(HalfStarted { process, record })
@@ -194,8 +194,8 @@ fn furnish(folder: &ClusterFolder, definition: &Definition, binaries: &Binaries)
         let target = bin.join(entry.file_name());
         if entry.file_type()?.is_symlink() {
             std::os::unix::fs::symlink(fs::read_link(entry.path())?, target)?;
-        } else {
-            link(&entry.path(), &target)?;
+        } else if entry.file_type()?.is_file() {
+            link(&entry.path(), &target).with_context(|| target.display().to_string())?;
         }
     }
     fs::copy(own_program()?, bin.join("ferrygate-e2e"))?;
@@ -203,7 +203,10 @@ fn furnish(folder: &ClusterFolder, definition: &Definition, binaries: &Binaries)
 }
 
 fn link(program: &Path, target: &Path) -> io::Result<()> {
-    fs::hard_link(program, target).or_else(|_| fs::copy(program, target).map(|_| ()))
+    match fs::hard_link(program, target) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => fs::copy(program, target).map(|_| ()),
+        linked => linked,
+    }
 }
 
 /// The program `ferrygate-e2e`: this one, or the one that Cargo built beside the test that this is.
@@ -229,12 +232,17 @@ fn boot() -> io::Result<String> {
 
 /// When a process that has not ended started, in ticks.
 fn started(pid: i32) -> Result<u64> {
+    Ok(stat(pid)?.get(19).context("not a process")?.parse()?)
+}
+
+/// What the kernel tells of a process that has not ended, from its state on.
+fn stat(pid: i32) -> Result<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name, in parentheses, may hold anything; after it come the state and the numbers.
     let (_, fields) = stat.rsplit_once(')').context("not a process")?;
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    if fields.first() == Some(&"Z") {
+    let fields: Vec<String> = fields.split_whitespace().map(String::from).collect();
+    if fields.first().is_some_and(|state| state == "Z") {
         bail!("process {pid} has ended");
     }
-    Ok(fields.get(19).context("not a process")?.parse()?)
+    Ok(fields)
 }

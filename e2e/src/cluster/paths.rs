@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
 
 /// Inside a node: what the node is made of. On this machine it is `var/lib/ferrygate` in the cluster's folder.
 pub const NODE_HOME: &str = "/var/lib/ferrygate";
@@ -39,6 +40,13 @@ impl ClusterFolder {
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// The cluster's name for what it makes outside of its folder: no two clusters have the same, even if they are called
+    /// alike and live under two users' caches.
+    pub fn tag(&self) -> String {
+        let hash = Sha256::digest(self.0.as_os_str().as_encoded_bytes());
+        hash[..4].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// What a person's `kubectl` needs to know.

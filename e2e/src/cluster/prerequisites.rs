@@ -101,15 +101,22 @@ pub async fn ensure(consent: Consent, steps: &Steps) -> Result<()> {
     install(&missing, "run a cluster", consent, steps).await
 }
 
-/// Sees to it that something can build an image: Docker or Podman if they are there, or else Debian's buildah.
+/// What can build an image here: buildah, Podman, or Docker if its daemon answers too.
+pub async fn image_builder() -> Option<&'static str> {
+    for builder in ["buildah", "podman", "docker"] {
+        if find(builder).is_some() && (builder != "docker" || sh(["docker", "info"]).await.is_ok()) {
+            return Some(builder);
+        }
+    }
+    None
+}
+
+/// Sees to it that something can build an image: what is there, or else Debian's buildah.
 ///
 /// # Errors
 /// As [`ensure`].
 pub async fn ensure_image_builder(consent: Consent, steps: &Steps) -> Result<()> {
-    if ["buildah", "podman", "docker"]
-        .iter()
-        .any(|builder| find(builder).is_some())
-    {
+    if image_builder().await.is_some() {
         return Ok(());
     }
     install(&["buildah"], "build images", consent, steps).await
