@@ -5,6 +5,10 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// A duration as a resource may state it: whole or decimal numbers with a unit each, such as `90s` or `1h30m`. Stricter than
+/// Go's, so that what the API server takes is what the controller can read, and short enough for the cost of a CEL rule.
+pub const DURATION: &str = r"^([0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m|h))+$";
+
 /// A reference to a resource in the same namespace. References never cross a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

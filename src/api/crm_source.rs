@@ -139,7 +139,7 @@ pub struct ClientCredentials {
 #[serde(rename_all = "camelCase")]
 pub struct RequestLimits {
     /// Requests a second that one run may make.
-    #[schemars(range(min = 1, max = 10000))]
+    #[schemars(range(min = 1, max = 10000), extend("format" = "int32"))]
     pub requests_per_second: u32,
 }
 
@@ -152,6 +152,7 @@ pub struct RequestLimits {
 )]
 pub struct SchemaCheck {
     /// The interval, at least one minute, for example `1h`.
+    #[schemars(length(max = 32), regex(pattern = super::common::DURATION))]
     pub every: Duration,
 }
 

@@ -1,8 +1,13 @@
 //! The four kinds of `ferrygate.io/v1alpha1`, as a user writes them and as `kubectl` shows them.
 //!
 //! One file a kind; [`common`] holds what several share, [`conditions`] the condition types and how one is set. The CRDs in
-//! `crds/` are generated from these types (`cargo run -- crds`), and the CEL rules on them are enforced twice with the same
+//! `crds/` are generated from these types (`make crds`), and the CEL rules on them are enforced twice with the same
 //! words: by the API server, and by `ferrygate run --files`.
+
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "each printer column has a type of its own, and most are strings"
+)]
 
 pub mod cdp_sink;
 pub mod common;

@@ -109,6 +109,7 @@ pub struct Stream {
     /// How far behind its watermark a run begins to read, for transactions that committed late; what was delivered
     /// already is recognised and not sent again.
     #[serde(default = "default_look_back")]
+    #[schemars(length(max = 32), regex(pattern = super::common::DURATION))]
     pub look_back: Duration,
 }
 
@@ -137,6 +138,7 @@ pub enum Mode {
 pub struct Schedule {
     /// The interval, for example `5m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = super::common::DURATION))]
     pub every: Option<Duration>,
     /// Five fields: minute, hour, day of month, month, day of week.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -157,6 +159,7 @@ pub struct Schedule {
 )]
 pub struct Freshness {
     /// The stream is fresh while what it delivered is complete up to an instant no longer ago than this.
+    #[schemars(length(max = 32), regex(pattern = super::common::DURATION))]
     pub objective: Duration,
 }
 
@@ -185,6 +188,7 @@ pub struct State {
 pub struct StateVolume {
     /// How large the claim is, by default `1Gi`.
     #[serde(default = "default_volume_size")]
+    #[schemars(schema_with = "quantity")]
     pub size: Quantity,
     /// The claim's storage class, by default the cluster's default class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -208,9 +212,37 @@ impl Default for StateVolume {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobTemplate {
-    /// Requests and limits of the worker's container.
+    /// Requests and limits of the worker's container; without them it requests 100m of CPU and 64Mi of memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "resources")]
     pub resources: Option<ResourceRequirements>,
+}
+
+/// A [quantity](https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/): the generated schema would
+/// take any text, and it would be the Job that is refused, when nobody looks.
+fn quantity(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "pattern": r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|[kMGTPE]|[KMGTPE]i|[eE][0-9]{1,2})?$",
+    })
+}
+
+fn resources(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let quantities = |description: &str, generator: &mut schemars::SchemaGenerator| {
+        schemars::json_schema!({
+            "type": "object",
+            "description": description,
+            "additionalProperties": quantity(generator),
+        })
+    };
+    schemars::json_schema!({
+        "type": "object",
+        "nullable": true,
+        "properties": {
+            "limits": quantities("The most that a worker may use, by resource: `cpu`, `memory`.", generator),
+            "requests": quantities("What a node must have free for a worker, by resource: `cpu`, `memory`.", generator),
+        },
+    })
 }
 
 /// What is known of a pipeline. A run's worker writes what it did into its stream, and only while `activeRun` names it; the

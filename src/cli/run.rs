@@ -62,14 +62,14 @@ enum RunError {
         there: String,
     },
     #[error(
-        "SyncPipeline {pipeline}: spec.{field}.name: there is no {kind} {name:?} in namespace {namespace:?}; there are: {there}"
+        "SyncPipeline {pipeline}: spec.{field}.name: there is no {kind} {name:?} in its namespace; there are: {there}"
     )]
     NoReference {
+        /// As `namespace/name`.
         pipeline: String,
         field: &'static str,
         kind: &'static str,
         name: String,
-        namespace: String,
         there: String,
     },
     #[error("SyncPipeline {pipeline}: {cause}")]
@@ -174,12 +174,11 @@ fn specify(
     stream: &Stream,
 ) -> Result<RunSpec, RunError> {
     let name = pipeline.name_any();
-    let missing = |field, kind, name: &str, there: String| RunError::NoReference {
-        pipeline: pipeline.name_any(),
+    let missing = |field, kind, name: &str, there| RunError::NoReference {
+        pipeline: format!("{namespace_name}/{}", pipeline.name_any()),
         field,
         kind,
         name: name.to_owned(),
-        namespace: namespace_name.to_owned(),
         there,
     };
     let (source, sink) = (&pipeline.spec.source_ref.name, &pipeline.spec.sink_ref.name);

@@ -113,7 +113,10 @@ impl JobPlan<'_> {
                             "imagePullPolicy": worker.pull_policy,
                             "args": self.words,
                             "volumeMounts": mounts,
-                            "resources": self.resources,
+                            "resources": self.resources.map_or_else(
+                                || json!({"requests": {"cpu": "100m", "memory": "64Mi"}}),
+                                |stated| json!(stated),
+                            ),
                             "securityContext": {
                                 "allowPrivilegeEscalation": false,
                                 "readOnlyRootFilesystem": true,

@@ -315,7 +315,7 @@ impl Work<'_> {
     fn note_watched(&mut self, events: &[MappedEvent<'_>]) {
         for event in events {
             if let Trigger::Changed { watched } = event.trigger {
-                self.watched.extend_from_slice(&watched_key(&event.name).to_le_bytes());
+                self.watched.extend_from_slice(&watched_key(event.name).to_le_bytes());
                 self.watched.extend_from_slice(&watched.to_le_bytes());
             }
         }
@@ -397,7 +397,7 @@ fn firing<'e, 'm>(events: &'e [MappedEvent<'m>], delivered: Option<&Known>) -> V
         (Some(_), Trigger::Created) => false,
         // An event that the mapping did not have at the last delivery has nothing to be compared with.
         (Some(known), Trigger::Changed { watched }) => known
-            .watched(watched_key(&event.name))
+            .watched(watched_key(event.name))
             .is_some_and(|before| before != *watched),
     };
     events.iter().filter(fires).collect()

@@ -536,7 +536,8 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_said_and_starts_nothing() {
-        let missing = |change: fn(&mut Observed)| {
+        type Change = fn(&mut Observed);
+        let missing = |change: Change| {
             let mut seen = observed();
             change(&mut seen);
             let decision = decide(&pipeline(Value::Null), &seen, at("08:00:01"));
@@ -546,7 +547,7 @@ mod tests {
                 decision.work.len(),
             )
         };
-        let cases: [(fn(&mut Observed), &str, &str); 5] = [
+        let cases: [(Change, &str, &str); 5] = [
             (|seen| seen.sources.clear(), "SourceNotFound", "True"),
             (|seen| seen.sinks.clear(), "SinkNotFound", "True"),
             (|seen| seen.mappings.clear(), "MappingNotFound", "True"),

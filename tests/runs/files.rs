@@ -1,13 +1,11 @@
 //! `ferrygate run --files` against a CRM and a CDP on this machine.
 
-mod fakes;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use fakes::{Fakes, write_manifests};
+use crate::fakes::{Fakes, write_manifests};
 use serde_json::{Value, json};
 
 /// A folder with manifests and state, and the services that they name.

@@ -1,0 +1,204 @@
+//! A run by the library's own door: what it publishes, how it is fenced, and what a replaced pod goes on from.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::fakes::{Fakes, write_manifests};
+use ferrygate::api::common::Outcome;
+use ferrygate::api::sync_pipeline::{Counts, Watermark};
+use ferrygate::cli::files::Manifests;
+use ferrygate::secrets::Secrets;
+use ferrygate::worker::{Progress, Publish, RunResult, RunSpec, Silent, resolve_mapping, sync};
+use tokio_util::sync::CancellationToken;
+
+/// A folder with manifests and state, and the services that they name.
+struct Setting {
+    folder: tempfile::TempDir,
+    fakes: Fakes,
+    secrets: Secrets,
+    spec: RunSpec,
+}
+
+impl Setting {
+    async fn with(contacts: usize) -> Setting {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fakes = Fakes::default();
+        fakes.fill(contacts);
+        write_manifests(folder.path(), &fakes.serve().await);
+        let (secrets, spec) = read(folder.path());
+        Setting {
+            folder,
+            fakes,
+            secrets,
+            spec,
+        }
+    }
+
+    /// The stream's run with this number, in a pod of its own.
+    async fn run(&self, epoch: i64, published: Option<Watermark>) -> RunResult {
+        self.publish_to(epoch, published, &Silent, CancellationToken::new())
+            .await
+    }
+
+    async fn publish_to(
+        &self,
+        epoch: i64,
+        published: Option<Watermark>,
+        publisher: &impl Publish,
+        shutdown: CancellationToken,
+    ) -> RunResult {
+        let spec = RunSpec {
+            run: format!("run-{epoch}"),
+            epoch,
+            published,
+            ..self.spec.clone()
+        };
+        sync(spec, &self.secrets, publisher, shutdown).await
+    }
+}
+
+fn read(folder: &Path) -> (Secrets, RunSpec) {
+    let manifests = Manifests::read(folder).expect("manifests");
+    let (name, namespace) = manifests.namespaces().next().expect("a namespace");
+    let pipeline = &namespace.pipelines["customers"];
+    let mapping = resolve_mapping(&pipeline.spec.mapping_ref, namespace.mappings.values()).expect("a mapping");
+    let spec = RunSpec {
+        namespace: name.to_owned(),
+        pipeline: "customers".into(),
+        stream: pipeline.spec.streams[0].clone(),
+        source: namespace.sources["crm"].spec.clone(),
+        sink: namespace.sinks["cdp"].spec.clone(),
+        mapping: mapping.spec.clone(),
+        run: String::new(),
+        epoch: 0,
+        state_directory: folder.join("state"),
+        published: None,
+    };
+    (namespace.secrets(), spec)
+}
+
+/// Keeps what is published, and answers with an outcome from the given publication on.
+struct Kept {
+    progress: Mutex<Vec<Progress>>,
+    refused_from: usize,
+}
+
+impl Publish for Kept {
+    async fn publish(&self, progress: &Progress) -> Result<(), Outcome> {
+        let mut kept = self.progress.lock().expect("not poisoned");
+        kept.push(progress.clone());
+        if kept.len() >= self.refused_from {
+            return Err(Outcome::Superseded);
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_publication_is_refused_as_superseded_ends_at_once() {
+    let setting = Setting::with(8_000).await;
+    setting.fakes.slow(Duration::from_millis(500));
+    let kept = Kept {
+        progress: Mutex::default(),
+        refused_from: 1,
+    };
+    let result = setting.publish_to(1, None, &kept, CancellationToken::new()).await;
+    let published = kept.progress.into_inner().expect("not poisoned");
+    assert_eq!((result.outcome, published.len()), (Outcome::Superseded, 1));
+    assert!(result.counts.read < 8_000, "{:?}", result.counts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_grows_and_ends_with_the_whole() {
+    let setting = Setting::with(3_000).await;
+    let kept = Kept {
+        progress: Mutex::default(),
+        refused_from: usize::MAX,
+    };
+    let result = setting.publish_to(1, None, &kept, CancellationToken::new()).await;
+    let published = kept.progress.into_inner().expect("not poisoned");
+    assert!(published.is_sorted_by(|before, after| before.watermark <= after.watermark));
+    assert_eq!(
+        (published.last(), result.counts.delivered),
+        (Some(&result.progress()), 3_000)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_go_on_when_a_pod_of_the_same_run_is_replaced() {
+    let setting = Setting::with(8_000).await;
+    setting.fakes.slow(Duration::from_millis(150));
+    let stop = CancellationToken::new();
+    let (first, ()) = tokio::join!(setting.publish_to(1, None, &Silent, stop.clone()), async {
+        while setting.fakes.batches() < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+    });
+    setting.fakes.slow(Duration::ZERO);
+    let second = setting.run(1, None).await;
+    let all = Counts {
+        read: 8_000,
+        delivered: 8_000,
+        ..Counts::default()
+    };
+    assert_eq!(
+        (first.outcome, second.outcome, second.counts),
+        (Outcome::Interrupted, Outcome::Succeeded, all),
+        "{first:?} {second:?}"
+    );
+    assert!(first.counts.read > 0 && first.counts.read < 8_000, "{:?}", first.counts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_store_goes_on_from_the_published_watermark_and_both_lost_start_over() {
+    let setting = Setting::with(1_000).await;
+    let whole = setting.run(1, None).await;
+    let calls = setting.fakes.take_calls().len();
+    std::fs::remove_dir_all(setting.folder.path().join("state")).expect("removed");
+    let from_status = setting.run(2, whole.watermark.clone()).await;
+    std::fs::remove_dir_all(setting.folder.path().join("state")).expect("removed");
+    let from_nothing = setting.run(3, None).await;
+    let again = setting.fakes.take_calls().len();
+    // The look-back of five minutes holds the last 301 seconds, and a record in ten shares its stamp with another one.
+    let look_back = from_status.counts.read;
+    assert!((300..=303).contains(&look_back), "{from_status:?}");
+    assert_eq!(
+        (
+            whole.message.as_str(),
+            from_status.outcome,
+            from_status.reconciliation,
+            from_nothing.counts.delivered,
+            again,
+        ),
+        (
+            "1000 records read: 1000 delivered, 0 unchanged, 0 suppressed, 0 to the dead letters",
+            Outcome::Succeeded,
+            None,
+            1_000,
+            calls + usize::try_from(look_back).expect("a count") * 2,
+        )
+    );
+    assert!(
+        from_status.message.contains("the state store was lost"),
+        "{}",
+        from_status.message
+    );
+    assert!(
+        from_nothing.message.contains("no watermark is known"),
+        "{}",
+        from_nothing.message
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_run_can_not_write_after_a_newer_one() {
+    let setting = Setting::with(10).await;
+    let newer = setting.run(2, None).await;
+    let older = setting.run(1, None).await;
+    assert_eq!(
+        (newer.outcome, older.outcome),
+        (Outcome::Succeeded, Outcome::Superseded)
+    );
+}

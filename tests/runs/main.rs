@@ -1,0 +1,5 @@
+//! Whole runs against a CRM and a CDP of the tests' own: by the command line, and by the library's door.
+
+mod fakes;
+mod files;
+mod library;
