@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::common::Classification;
 
@@ -217,8 +218,10 @@ pub struct TraitMapping {
     /// What becomes of a null.
     #[serde(default)]
     pub on_null: OnNull,
-    /// What becomes of a value that a transform or the type refuses.
-    #[serde(default)]
+    /// What becomes of a value that a transform or the type refuses. `Null` may be written without quotes, which YAML reads
+    /// as null.
+    #[serde(default, deserialize_with = "null_by_name")]
+    #[schemars(schema_with = "reject_null_or_keep")]
     pub on_error: OnError,
     /// How closely the trait must be kept. A sink that may not hold it does not get it.
     #[serde(default)]
@@ -266,6 +269,25 @@ pub enum OnError {
     Keep,
 }
 
+/// YAML takes a plain `Null` for null, so null is the variant `Null`; only an absent field is the default.
+fn null_by_name<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    match Option::deserialize(deserializer)? {
+        Some(named) => Ok(named),
+        None => T::deserialize("Null".into_deserializer()),
+    }
+}
+
+/// The schema of [`OnError`] and [`Otherwise`] with null beside `Null`: without `nullable`, the API server drops a null and
+/// fills in the default, which is the opposite of what the user wrote.
+fn reject_null_or_keep(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "enum": ["Reject", "Null", "Keep", null],
+        "default": "Reject",
+        "nullable": true,
+    })
+}
+
 /// One step from the CRM's value to the trait's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -311,8 +333,9 @@ pub enum Transform {
     Enum {
         /// The table's name in `spec.enums`.
         table: String,
-        /// What becomes of a value that the table lacks.
-        #[serde(default)]
+        /// What becomes of a value that the table lacks. `Null` may be written without quotes, as for `onError`.
+        #[serde(default, deserialize_with = "null_by_name")]
+        #[schemars(schema_with = "reject_null_or_keep")]
         otherwise: Otherwise,
     },
     /// A value in place of a null.
@@ -414,4 +437,28 @@ pub struct MappingVersionStatus {
     /// How many pipelines take this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_by: Option<i32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_plain_null_is_the_variant_of_that_name_and_only_an_absent_field_the_default() {
+        let rule = |on_error| {
+            let mut rule = json!({"trait": "phone", "from": "Phone", "type": "String"});
+            if let Some(on_error) = on_error {
+                rule["onError"] = on_error;
+            }
+            serde_json::from_value::<TraitMapping>(rule).map(|rule| rule.on_error)
+        };
+        assert_eq!(rule(Some(json!(null))).unwrap(), OnError::Null);
+        assert_eq!(rule(Some(json!("Null"))).unwrap(), OnError::Null);
+        assert_eq!(rule(Some(json!("Keep"))).unwrap(), OnError::Keep);
+        assert_eq!(rule(None).unwrap(), OnError::Reject);
+        let refused = rule(Some(json!("null"))).unwrap_err().to_string();
+        assert!(refused.contains("`Reject`, `Null`, `Keep`"), "{refused}");
+    }
 }

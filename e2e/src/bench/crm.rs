@@ -51,6 +51,7 @@ impl Crm {
                 get(async || Json(describe())),
             )
             .route("/services/data/v62.0/query", get(query))
+            .route("/services/data/v62.0/queryAll", get(query))
             .route("/services/data/v62.0/query/{locator}", get(next))
             .with_state(shared.clone());
         tokio::spawn(async move { axum::serve(listener, routes).await });

@@ -92,6 +92,12 @@ async fn up(steps: &Steps) -> Result<()> {
             story::until_arrived(&tenant, &scenes),
         )
         .await?;
+    steps
+        .step(
+            "Waiting for that run to end",
+            tenant.until_pipeline(PIPELINE, PATIENCE, "the end of the run", at_rest),
+        )
+        .await?;
     table::print_scenes(&story::tell(&tenant, &scenes).await?);
 
     for words in [
@@ -117,4 +123,12 @@ fn synced(pipeline: &SyncPipeline) -> bool {
             && is_true(&status.conditions, FRESH)
             && status.streams.iter().all(|stream| stream.last_success_time.is_some())
     })
+}
+
+/// Whether no run is under way.
+fn at_rest(pipeline: &SyncPipeline) -> bool {
+    pipeline
+        .status
+        .as_ref()
+        .is_some_and(|status| status.streams.iter().all(|stream| stream.active_run.is_none()))
 }
