@@ -1,9 +1,6 @@
 //! What the API server refuses, in words that name the field and the rule.
 
 use anyhow::Result;
-use ferrygate::api::MappingVersion;
-use ferrygate::api::mapping_version::OnError;
-use kube::Api;
 use serde_json::{Value, json};
 
 use crate::{manifests, tenant};
@@ -80,19 +77,5 @@ async fn invalid_resources_are_refused_with_the_field_and_the_rule() -> Result<(
         .expect_err("a contract can't change")
         .to_string();
     assert!(refusal.contains("spec is immutable"), "{refusal}");
-    tenant.remove().await
-}
-
-#[tokio::test]
-async fn a_plain_null_in_a_manifest_is_not_replaced_by_the_default() -> Result<()> {
-    let tenant = tenant("plain-null").await?;
-    let mut mapping = manifests::mapping("contract");
-    mapping["spec"]["objects"][0]["traits"][0]["onError"] = Value::Null;
-    tenant.apply(&mapping.to_string()).await?;
-    let kept = Api::<MappingVersion>::namespaced(tenant.client().clone(), tenant.namespace())
-        .get("contract-1.0.0")
-        .await?;
-    let rules = kept.spec.objects[0].traits.iter().map(|rule| rule.on_error);
-    assert_eq!(rules.collect::<Vec<_>>(), [OnError::Null, OnError::Reject]);
     tenant.remove().await
 }
