@@ -218,8 +218,8 @@ pub struct TraitMapping {
     /// What becomes of a null.
     #[serde(default)]
     pub on_null: OnNull,
-    /// What becomes of a value that a transform or the type refuses. `Null` may be written without quotes, which YAML reads
-    /// as null.
+    /// What becomes of a value that a transform or the type refuses: `Reject`, `Null` or `Keep`. Write `"Null"` with quotes:
+    /// YAML reads a plain one as null, which is taken for it, but which client-side `kubectl apply` leaves out.
     #[serde(default, deserialize_with = "null_by_name")]
     #[schemars(schema_with = "reject_null_or_keep")]
     pub on_error: OnError,
@@ -277,12 +277,12 @@ fn null_by_name<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D)
     }
 }
 
-/// The schema of [`OnError`] and [`Otherwise`] with null beside `Null`: without `nullable`, the API server drops a null and
-/// fills in the default, which is the opposite of what the user wrote.
+/// The schema of [`OnError`] and [`Otherwise`], which takes null for `Null`: a field that is not nullable would lose the null
+/// and be given its default. A pattern, since the API server holds null against an `enum` even where that lists it.
 fn reject_null_or_keep(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
-        "enum": ["Reject", "Null", "Keep", null],
+        "pattern": "^(Reject|Null|Keep)$",
         "default": "Reject",
         "nullable": true,
     })
@@ -333,7 +333,7 @@ pub enum Transform {
     Enum {
         /// The table's name in `spec.enums`.
         table: String,
-        /// What becomes of a value that the table lacks. `Null` may be written without quotes, as for `onError`.
+        /// What becomes of a value that the table lacks: `Reject`, `"Null"` or `Keep`, as for `onError`.
         #[serde(default, deserialize_with = "null_by_name")]
         #[schemars(schema_with = "reject_null_or_keep")]
         otherwise: Otherwise,
