@@ -1,6 +1,10 @@
 //! What the API server refuses, in words that name the field and the rule.
 
 use anyhow::Result;
+use ferrygate::api::MappingVersion;
+use ferrygate::api::mapping_version::OnError;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, PostParams};
 use serde_json::{Value, json};
 
 use crate::{manifests, tenant};
@@ -77,5 +81,22 @@ async fn invalid_resources_are_refused_with_the_field_and_the_rule() -> Result<(
         .expect_err("a contract can't change")
         .to_string();
     assert!(refusal.contains("spec is immutable"), "{refusal}");
+    tenant.remove().await
+}
+
+#[tokio::test]
+async fn a_plain_null_reaches_the_mapping_as_null_and_is_not_made_the_default() -> Result<()> {
+    let tenant = tenant("plain-null").await?;
+    let mut resource = manifests::mapping("contract");
+    resource["spec"]["objects"][0]["traits"][0]["onError"] = Value::Null;
+    let post: DynamicObject = serde_json::from_value(resource)?;
+    let kind = ApiResource::erase::<MappingVersion>(&());
+    Api::<DynamicObject>::namespaced_with(tenant.client().clone(), tenant.namespace(), &kind)
+        .create(&PostParams::default(), &post)
+        .await?;
+    let created = Api::<MappingVersion>::namespaced(tenant.client().clone(), tenant.namespace())
+        .get("contract-1.0.0")
+        .await?;
+    assert_eq!(created.spec.objects[0].traits[0].on_error, OnError::Null);
     tenant.remove().await
 }
