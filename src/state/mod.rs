@@ -107,3 +107,14 @@ pub struct DeadLetter {
     /// How often it was tried.
     pub attempts: i64,
 }
+
+/// Why records are dead letters, and how many for this reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// Where in the mapping, or in the API's answer.
+    pub path: String,
+    /// The rule that was broken, or the API's reason.
+    pub rule: String,
+    /// How many dead letters have this cause.
+    pub records: i64,
+}

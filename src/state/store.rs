@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::entries::{Entries, Fate, Row};
-use super::{Checkpoint, DeadLetter, Opening, Origin, Reader, Remembered, StateError, file_of, schema};
+use super::{Cause, Checkpoint, DeadLetter, Opening, Origin, Reader, Remembered, StateError, file_of, schema};
 use crate::api::sync_pipeline::{Counts, Watermark};
 
 /// Flags of a record: it was deleted in the CRM.
@@ -215,6 +215,25 @@ impl Store {
                 })
             })?;
             letters.collect()
+        })
+    }
+
+    /// Why the store's dead letters are there, the most frequent causes first: at most `limit` of them.
+    pub fn causes(&self, limit: usize) -> Result<Vec<Cause>, StateError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.attempt(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT path, rule, COUNT(*) AS records FROM dead_letter
+                 GROUP BY path, rule ORDER BY records DESC, path, rule LIMIT ?1",
+            )?;
+            let causes = statement.query_map([limit], |row| {
+                Ok(Cause {
+                    path: row.get(0)?,
+                    rule: row.get(1)?,
+                    records: row.get(2)?,
+                })
+            })?;
+            causes.collect()
         })
     }
 

@@ -23,7 +23,7 @@ use crate::api::sync_pipeline::{Counts, Reconciliation};
 use crate::consent::Gate;
 use crate::secrets::Secrets;
 use crate::source::{Source, SourceError};
-use crate::state::Store;
+use crate::state::{Cause, Store};
 
 /// How often progress is published at most.
 const PUBLISH_EVERY: Duration = Duration::from_secs(2);
@@ -33,6 +33,9 @@ const PUBLISH_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long, after SIGTERM, what is under way may take to be acknowledged. A pod has 30 seconds by default.
 const DRAIN_WITHIN: Duration = Duration::from_secs(20);
+
+/// How many causes of dead letters a run's report names: the message has to be readable in `kubectl describe`.
+const CAUSES_SHOWN: usize = 3;
 
 /// Pages between extracting and transforming, parcels between transforming and delivering, acknowledgements before the store.
 /// A page may have some megabytes, a parcel half of one.
@@ -139,10 +142,13 @@ async fn run(
     let ended = match ended {
         Ok(Extracted::All(complete_as_of)) => {
             let finished = blocking("state", move || {
-                finish(&mut store, complete_as_of).map(|standing| (store, standing))
+                finish(&mut store, complete_as_of).map(|finished| (store, finished))
             });
-            let (store, standing) = finished.await??;
+            let (store, Finished { standing, causes }) = finished.await??;
             report.progress = checkpoint::progress(store.checkpoint());
+            if report.progress.dead_letters > 0 {
+                report.note(dead_letters(&causes));
+            }
             if store.checkpoint().partial {
                 tracing::info!("counts are not compared: the store was lost once, and does not know every record");
             } else {
@@ -275,13 +281,24 @@ async fn stages(
     Ok((store, ended))
 }
 
-/// The last checkpoint of a run that came to its end. Returns how many records the store knows.
-fn finish(store: &mut Store, complete_as_of: Option<Timestamp>) -> Result<i64, Stop> {
+/// What the store has at the end of a run.
+struct Finished {
+    /// How many records it knows that are there in the CRM.
+    standing: i64,
+    /// Why its dead letters are there, the most frequent causes first.
+    causes: Vec<Cause>,
+}
+
+/// The last checkpoint of a run that came to its end.
+fn finish(store: &mut Store, complete_as_of: Option<Timestamp>) -> Result<Finished, Stop> {
     if let Some(instant) = complete_as_of {
         store.complete_as_of(instant);
     }
     store.commit()?;
-    Ok(store.standing_records()?)
+    Ok(Finished {
+        standing: store.standing_records()?,
+        causes: store.causes(CAUSES_SHOWN)?,
+    })
 }
 
 /// Counts both sides. A run whose records are delivered does not fail because they could not be counted.
@@ -355,4 +372,11 @@ fn summary(counts: &Counts) -> String {
     format!(
         "{read} records read: {delivered} delivered, {unchanged} unchanged, {suppressed} suppressed, {rejected} to the dead letters"
     )
+}
+
+fn dead_letters(causes: &[Cause]) -> String {
+    let causes = causes
+        .iter()
+        .map(|Cause { path, rule, records }| format!("{records} at {path}: {rule}"));
+    format!("dead letters held, by cause: {}", causes.collect::<Vec<_>>().join(", "))
 }

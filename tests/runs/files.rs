@@ -158,6 +158,11 @@ async fn every_record_is_delivered_once_and_a_change_only_as_what_changed() {
         .map(|letter| &letter["path"])
         .collect();
     assert_eq!(letters, [&json!("traits[phone]"), &json!("traits[phone]")]);
+    let message = second.result["message"].as_str().unwrap_or_default();
+    assert!(
+        message.contains("dead letters held, by cause: 2 at traits[phone]: "),
+        "{message}"
+    );
     let counts = &second.result["counts"];
     assert_eq!(
         (&counts["delivered"], &counts["suppressed"], &counts["rejected"]),

@@ -125,12 +125,11 @@ async fn what_is_wrong_is_said_in_a_condition_that_tells_what_to_do() -> Result<
         .await?;
     }
 
-    // A field that vanishes from the CRM stops the pipeline and names itself; nothing is dropped.
     tenant
-        .apply(&manifests::pipeline("vanishing", "org", "workspace", "contact", "5s").to_string())
+        .apply(&manifests::pipeline("people", "org", "workspace", "contact", "5s").to_string())
         .await?;
     tenant
-        .until_pipeline("vanishing", Duration::from_secs(120), "the first run", |pipeline| {
+        .until_pipeline("people", Duration::from_secs(120), "the first run", |pipeline| {
             pipeline
                 .status
                 .iter()
@@ -138,6 +137,37 @@ async fn what_is_wrong_is_said_in_a_condition_that_tells_what_to_do() -> Result<
                 .any(|stream| stream.last_success_time.is_some())
         })
         .await?;
+
+    // A record that the mapping rejects is told with its cause and without its value.
+    let users = tenant.get(Simulated::Segment, "users").await?;
+    let change = json!({"op": "update", "id": users[0], "fields": {"Lifecycle__c": "Promoted"}});
+    tenant
+        .tell(Simulated::Salesforce, "POST", "changes", &json!({"changes": [change]}))
+        .await?;
+    let what = "the rejected record to be told";
+    let pipeline = tenant
+        .until_pipeline("people", Duration::from_secs(120), what, |pipeline| {
+            pipeline
+                .status
+                .iter()
+                .any(|status| status.dead_letters == Some(1) && status.streams[0].active_run.is_none())
+        })
+        .await?;
+    let status = serde_json::to_string(&pipeline.status)?;
+    assert!(
+        status.contains("1 at traits[lifecycle_stage]") && !status.contains("Promoted"),
+        "{status}"
+    );
+    until(Duration::from_secs(60), "its Event", async || {
+        let events = tenant
+            .kubectl(&["events", "-n", tenant.namespace(), "--for", "syncpipeline/people"])
+            .await?;
+        assert!(!events.contains("Promoted"), "{events}");
+        Ok(events.contains("RecordsRejected").then_some(()))
+    })
+    .await?;
+
+    // A field that vanishes from the CRM stops the pipeline and names itself; nothing is dropped.
     tenant
         .tell(
             Simulated::Salesforce,
@@ -147,19 +177,12 @@ async fn what_is_wrong_is_said_in_a_condition_that_tells_what_to_do() -> Result<
         )
         .await?;
     tenant
-        .until_pipeline(
-            "vanishing",
-            Duration::from_secs(120),
-            "the drift to be said",
-            |pipeline| {
-                let conditions = pipeline.status.iter().flat_map(|status| &status.conditions);
-                conditions.into_iter().any(|condition| {
-                    condition.type_ == "Ready"
-                        && condition.status == "False"
-                        && condition.message.contains("Lifecycle__c")
-                })
-            },
-        )
+        .until_pipeline("people", Duration::from_secs(120), "the drift to be said", |pipeline| {
+            let conditions = pipeline.status.iter().flat_map(|status| &status.conditions);
+            conditions.into_iter().any(|condition| {
+                condition.type_ == "Ready" && condition.status == "False" && condition.message.contains("Lifecycle__c")
+            })
+        })
         .await?;
     tenant.remove().await
 }

@@ -161,18 +161,19 @@ fn collect(place: usize, observed: &Observed, now: Timestamp, decision: &mut Dec
                 let failed_before = stream.consecutive_failures.unwrap_or_default() > 0;
                 end(stream, &run, outcome, &message, now);
                 decision.status.last_run_time = Some(Time(now));
-                if outcome != Outcome::Succeeded {
+                let mut notify = |warning, reason: &str, message: &str| {
                     decision.notices.push(Notice {
-                        warning: true,
-                        reason: outcome.reason().to_owned(),
+                        warning,
+                        reason: reason.to_owned(),
                         message: format!("run {} of stream {}: {message}", run.name, stream.name),
                     });
+                };
+                if outcome != Outcome::Succeeded {
+                    notify(true, outcome.reason(), &message);
+                } else if stream.counts.is_some_and(|counts| counts.rejected > 0) {
+                    notify(true, "RecordsRejected", &message);
                 } else if failed_before {
-                    decision.notices.push(Notice {
-                        warning: false,
-                        reason: "Recovered".to_owned(),
-                        message: format!("run {} of stream {} succeeded", run.name, stream.name),
-                    });
+                    notify(false, "Recovered", &message);
                 }
             }
         }
@@ -492,6 +493,36 @@ mod tests {
                 .map(|run| (run.epoch, run.slot_time.0)),
             Some((2, next))
         );
+    }
+
+    #[test]
+    fn a_run_with_dead_letters_is_told_with_their_causes_and_one_without_is_not() {
+        let told = |rejected: i64| {
+            let mut status = decide(&pipeline(Value::Null), &observed(), at("08:00:01")).status;
+            let run = status.streams[0].active_run.as_mut().unwrap();
+            run.report =
+                serde_json::from_value(json!({"outcome": "Succeeded", "message": "2 at traits[0]: too long"})).unwrap();
+            let name = run.name.clone();
+            status.streams[0].counts = serde_json::from_value(json!({
+                "read": 5, "delivered": 3, "unchanged": 2 - rejected, "suppressed": 0, "rejected": rejected,
+            }))
+            .unwrap();
+            let mut seen = observed();
+            seen.made.jobs = BTreeMap::from([job(&name, "Complete")]);
+            let notices = decide(&pipeline(json!(status)), &seen, at("08:00:05")).notices;
+            notices
+                .into_iter()
+                .map(|notice| {
+                    (
+                        notice.warning,
+                        notice.reason,
+                        notice.message.contains("traits[0]: too long"),
+                    )
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(0), vec![]);
+        assert_eq!(told(2), vec![(true, "RecordsRejected".to_owned(), true)]);
     }
 
     #[test]
