@@ -4,8 +4,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use croner::Cron;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::api::sync_pipeline::Schedule;
@@ -13,12 +13,13 @@ use crate::api::sync_pipeline::Schedule;
 /// A schedule that a stream can follow.
 #[derive(Clone, Debug)]
 pub enum Cadence {
-    /// At every multiple of `every`, moved by `offset`.
+    /// At every multiple of `every`, moved by `offset`. Both are whole seconds: a slot is kept in the status as a Kubernetes
+    /// `Time`, which has no fractions, and must be the same slot when it is read again.
     Every {
-        /// The interval.
-        every: SignedDuration,
-        /// How far the slots are moved from multiples of the interval, so that streams don't all start at once.
-        offset: SignedDuration,
+        /// The interval, in seconds.
+        every: i64,
+        /// How far the slots are moved from multiples of the interval, in seconds, so that streams don't all start at once.
+        offset: i64,
     },
     /// By a cron expression in a time zone.
     Cron {
@@ -62,14 +63,16 @@ impl Cadence {
     pub fn of(schedule: &Schedule, identity: &str, now: Timestamp) -> Result<Cadence, ScheduleError> {
         match (&schedule.every, &schedule.cron) {
             (Some(every), None) => {
-                let every = SignedDuration::try_from(Duration::from(*every)).map_err(|_| ScheduleError::Ambiguous)?;
-                let every = every.max(SignedDuration::from_secs(1));
+                let every = i64::try_from(Duration::from(*every).as_secs())
+                    .unwrap_or(i64::MAX)
+                    .max(1);
                 let hash = Sha256::digest(identity);
                 let number =
-                    u64::from_be_bytes([hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7]]);
-                let millis = u64::try_from(every.as_millis()).unwrap_or(u64::MAX).max(1);
-                let offset = SignedDuration::from_millis(i64::try_from(number % millis).unwrap_or_default());
-                Ok(Cadence::Every { every, offset })
+                    i64::from_be_bytes([hash[0], hash[1], hash[2], hash[3], hash[4], hash[5], hash[6], hash[7]]);
+                Ok(Cadence::Every {
+                    every,
+                    offset: number.rem_euclid(every),
+                })
             }
             (None, Some(text)) => Cadence::of_cron(text, schedule.time_zone.as_deref().unwrap_or("Etc/UTC"), now),
             _ => Err(ScheduleError::Ambiguous),
@@ -101,12 +104,9 @@ impl Cadence {
     pub fn after(&self, instant: Timestamp) -> Option<Timestamp> {
         match self {
             Cadence::Every { every, offset } => {
-                let step = i64::try_from(every.as_millis()).ok()?;
-                let moved = instant
-                    .as_millisecond()
-                    .checked_sub(i64::try_from(offset.as_millis()).ok()?)?;
-                let next = moved.div_euclid(step).checked_add(1)?.checked_mul(step)?;
-                Timestamp::from_millisecond(next.checked_add(i64::try_from(offset.as_millis()).ok()?)?).ok()
+                let moved = floor(instant).checked_sub(*offset)?;
+                let next = moved.div_euclid(*every).checked_add(1)?.checked_mul(*every)?;
+                Timestamp::from_second(next.checked_add(*offset)?).ok()
             }
             Cadence::Cron { cron, zone } => {
                 let local = instant.to_zoned(zone.clone());
@@ -122,9 +122,8 @@ impl Cadence {
         let first = self.after(last).filter(|slot| *slot <= now)?;
         match self {
             Cadence::Every { every, .. } => {
-                let missed = now.duration_since(first).as_millis() / every.as_millis().max(1);
-                let later = every.checked_mul(i32::try_from(missed).ok()?)?;
-                first.checked_add(later).ok()
+                let missed = floor(now).checked_sub(first.as_second())? / every;
+                Timestamp::from_second(first.as_second() + missed * every).ok()
             }
             Cadence::Cron { cron, zone } => {
                 let local = now.to_zoned(zone.clone());
@@ -135,8 +134,15 @@ impl Cadence {
     }
 }
 
+/// The last whole second at or before an instant.
+fn floor(instant: Timestamp) -> i64 {
+    instant.as_second() - i64::from(instant.subsec_nanosecond() < 0)
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn at(text: &str) -> Timestamp {
@@ -200,6 +206,22 @@ mod tests {
             let due = cadence.due(last, now).unwrap();
             assert!(due <= now && cadence.after(due).unwrap() > now, "{text}: {due}");
             assert_eq!(cadence.due(due, now), None, "{text}");
+        }
+    }
+
+    proptest! {
+        /// A slot is written into the status with whole seconds. One that was read back must not be due again.
+        #[test]
+        fn a_slot_is_due_once(identity in ".{0,9}", every in 1_u64..100_000, last in 0_i64..4_000_000_000_000, late in 0_i64..900_000_000) {
+            let last = Timestamp::from_millisecond(last).unwrap();
+            let now = Timestamp::from_millisecond(last.as_millisecond() + late).unwrap();
+            let cadence = Cadence::of(&schedule(&format!(r#"{{"every": "{every}s"}}"#)), &identity, now).unwrap();
+            if let Some(due) = cadence.due(last, now) {
+                let kept = Timestamp::from_second(due.as_second()).unwrap();
+                prop_assert!(last < due && due <= now);
+                prop_assert_eq!(cadence.due(kept, now), None);
+                prop_assert!(cadence.after(kept) > Some(now));
+            }
         }
     }
 

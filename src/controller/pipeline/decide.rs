@@ -317,6 +317,7 @@ fn next_run(stream: &StreamStatus, cadence: &Cadence, changed: bool, now: Timest
 mod tests {
     use std::collections::BTreeMap;
 
+    use jiff::SignedDuration;
     use serde_json::{Value, json};
 
     use super::super::super::observe::Made;
@@ -493,6 +494,35 @@ mod tests {
                 .map(|run| (run.epoch, run.slot_time.0)),
             Some((2, next))
         );
+    }
+
+    #[test]
+    fn an_interval_of_five_minutes_makes_twelve_runs_an_hour() {
+        let mut now = at("08:00:01");
+        let mut pipeline = pipeline(Value::Null);
+        let mut seen = observed();
+        let mut runs = Vec::new();
+        while now < at("10:00:01") {
+            let decision = decide(&pipeline, &seen, now);
+            let created = decision.work.iter().find_map(|work| match work {
+                Work::Create(run) => Some(run.name.clone()),
+                Work::Delete(_) => None,
+            });
+            // Through JSON, as the API server keeps it: its times have no fractions of a second.
+            pipeline.status = serde_json::from_value(json!(decision.status)).unwrap();
+            now = match created {
+                Some(name) => {
+                    seen.made.jobs = BTreeMap::from([job(&name, "Complete")]);
+                    runs.push(name);
+                    now + SignedDuration::from_millis(1_700)
+                }
+                None => decision.wake.unwrap(),
+            };
+        }
+        let mut distinct = runs.clone();
+        distinct.dedup();
+        // The first one starts at once, beside the schedule.
+        assert_eq!((distinct.len(), runs.len()), (25, 25));
     }
 
     #[test]
