@@ -30,7 +30,7 @@ pub struct Context {
 #[derive(Debug, thiserror::Error)]
 pub enum ActError {
     /// The API server refused, or could not be reached.
-    #[error("the API server did not do what was asked: {0}")]
+    #[error("the API server did not do what was asked: {}", in_short(.0))]
     Api(#[from] kube::Error),
     /// Something of that name is there, and is not ours.
     #[error("{kind} {name} is there already and belongs to something else; remove it, or rename the resource")]
@@ -40,6 +40,33 @@ pub enum ActError {
         /// Its name.
         name: String,
     },
+}
+
+impl ActError {
+    /// Whether there is nothing to tell: the view was stale and the newer one is on its way, or what was worked for is being
+    /// deleted.
+    pub fn is_moot(&self) -> bool {
+        let ActError::Api(kube::Error::Api(status)) = self else {
+            return false;
+        };
+        let details = || status.details.iter();
+        match status.code {
+            409 => true,
+            // A kind that is not installed is 404 as well, without a name.
+            404 => details().any(|details| !details.name.is_empty()),
+            _ => details()
+                .flat_map(|details| &details.causes)
+                .any(|cause| cause.reason == "NamespaceTerminating"),
+        }
+    }
+}
+
+/// A refusal in the API server's own words, without the structure around them.
+fn in_short(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
+        other => other.to_string(),
+    }
 }
 
 /// Something that a person must know.
@@ -147,5 +174,35 @@ pub async fn notify(context: &Context, about: &ObjectReference, notice: &Notice)
     };
     if let Err(error) = context.recorder.publish(&event, about).await {
         tracing::warn!(%error, "an Event was not published");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_short_unless_it_is_moot() {
+        let refused = |status: serde_json::Value| {
+            let status: Status = serde_json::from_value(status).unwrap();
+            ActError::from(kube::Error::Api(status.boxed()))
+        };
+        let forbidden =
+            refused(json!({"code": 403, "reason": "Forbidden", "message": "jobs.batch is forbidden: quota"}));
+        assert_eq!(
+            (forbidden.is_moot(), forbidden.to_string().as_str()),
+            (
+                false,
+                "the API server did not do what was asked: jobs.batch is forbidden: quota (403)"
+            )
+        );
+        let terminating = json!({"code": 403, "details": {"causes": [{"reason": "NamespaceTerminating"}]}});
+        let gone = json!({"code": 404, "details": {"name": "customers"}});
+        for status in [terminating, gone, json!({"code": 409})] {
+            assert!(refused(status.clone()).is_moot(), "{status}");
+        }
+        assert!(!refused(json!({"code": 404, "message": "page not found"})).is_moot());
     }
 }

@@ -276,8 +276,7 @@ async fn drive<K, R, F>(
         }
     };
     let failed = |resource: Arc<K>, error: &ActError, _: Arc<Context>| {
-        // A conflict only says that the view was stale: the newer one is on its way.
-        if !is_conflict(error) {
+        if !error.is_moot() {
             warn!(kind, namespace = resource.namespace(), name = resource.name_any(), %error, "a reconcile failed");
         }
         Action::requeue(RETRY)
@@ -292,10 +291,6 @@ async fn drive<K, R, F>(
         })
         .await;
     info!(kind, "stopped");
-}
-
-fn is_conflict(error: &ActError) -> bool {
-    matches!(error, ActError::Api(kube::Error::Api(status)) if status.code == 409)
 }
 
 fn log_queue_error(kind: &str, error: &dyn Display) {
