@@ -62,7 +62,7 @@ pub async fn probe_source(
     let mut fields = Vec::new();
     let result = match found {
         Ok(found) => {
-            let message = format!("logged in; described {} objects", found.schema.len());
+            let message = format!("logged in; objects described: {}", found.schema.len());
             fields.push(("schema", json!(found.schema)));
             if let Some(quota) = found.quota {
                 fields.push(("budget", json!(budget(quota))));

@@ -2,6 +2,7 @@
 
 mod exactly_once;
 mod freshness;
+mod incremental;
 mod manifests;
 mod refused;
 mod wrong_input;
