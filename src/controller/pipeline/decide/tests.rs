@@ -1,0 +1,309 @@
+//! What is decided, without a cluster.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::super::super::observe::Made;
+use super::*;
+use crate::api::conditions::{FRESH, READY, RECONCILED, RECONCILING, STALLED};
+use crate::api::{CdpSink, CrmSource, MappingVersion};
+
+fn at(text: &str) -> Timestamp {
+    format!("2026-05-04T{text}Z").parse().unwrap()
+}
+
+fn ready() -> Value {
+    let now = at("07:00:00").to_string();
+    json!([{"type": "Ready", "status": "True", "reason": "Succeeded", "message": "", "lastTransitionTime": now}])
+}
+
+fn resource(kind: &str, name: &str, spec: Value, status: Value) -> Value {
+    json!({
+        "apiVersion": "ferrygate.io/v1alpha1", "kind": kind, "spec": spec, "status": status,
+        "metadata": {
+            "name": name, "namespace": "crm", "uid": format!("uid-{name}"), "generation": 1,
+            "creationTimestamp": at("08:00:00").to_string(),
+        },
+    })
+}
+
+fn observed() -> Observed {
+    let key = json!({"secretKeyRef": {"name": "s", "key": "k"}});
+    let source: CrmSource = serde_json::from_value(resource(
+        "CrmSource",
+        "org",
+        json!({"salesforce": {"instanceUrl": "https://a.example", "auth": {"clientCredentials": {"clientId": key, "clientSecret": key}}}}),
+        json!({"conditions": ready()}),
+    ))
+    .unwrap();
+    let sink: CdpSink = serde_json::from_value(resource(
+        "CdpSink",
+        "cdp",
+        json!({"segment": {"endpoint": "https://b.example/v1", "writeKey": key}, "identity": {"userId": "crm_id"}}),
+        json!({"conditions": ready()}),
+    ))
+    .unwrap();
+    let mapping: MappingVersion = serde_json::from_value(resource(
+        "MappingVersion",
+        "contact-1.0.0",
+        json!({
+            "mapping": "contact", "version": "1.0.0",
+            "objects": [{"object": "Contact", "entity": "Person", "identity": [{"kind": "crm_id", "from": "Id"}]}],
+        }),
+        Value::Null,
+    ))
+    .unwrap();
+    Observed {
+        sources: vec![source],
+        sinks: vec![sink],
+        mappings: vec![mapping],
+        made: Made {
+            has_service_account: true,
+            ..Made::default()
+        },
+    }
+}
+
+fn pipeline(status: Value) -> SyncPipeline {
+    serde_json::from_value(resource(
+        "SyncPipeline",
+        "people",
+        json!({
+            "sourceRef": {"name": "org"}, "sinkRef": {"name": "cdp"}, "mappingRef": {"name": "contact", "version": "1.0.0"},
+            "streams": [{
+                "name": "contacts", "object": "Contact", "schedule": {"every": "5m"}, "freshness": {"objective": "15m"},
+            }],
+        }),
+        status,
+    ))
+    .unwrap()
+}
+
+fn job(name: &str, condition: &str) -> (String, Job) {
+    let job = json!({
+        "metadata": {"name": name, "labels": {STREAM_LABEL: "contacts"}},
+        "status": {"conditions": [{"type": condition, "status": "True"}]},
+    });
+    (name.to_owned(), serde_json::from_value(job).unwrap())
+}
+
+fn condition<'a>(decision: &'a Decision, kind: &str) -> (&'a str, &'a str) {
+    let found = decision
+        .status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == kind)
+        .unwrap();
+    (&found.status, &found.reason)
+}
+
+#[test]
+fn a_new_stream_starts_at_once_and_its_job_is_created_after_the_status_names_it() {
+    let now = at("08:00:01");
+    let first = decide(&pipeline(Value::Null), &observed(), now);
+    let run = first.status.streams[0].active_run.clone().unwrap();
+    let created: Vec<_> = first
+        .work
+        .iter()
+        .filter_map(|work| {
+            if let Work::Create(run) = work {
+                Some(run.name.clone())
+            } else {
+                None
+            }
+        })
+        .collect();
+    assert_eq!(
+        (created, run.epoch, condition(&first, RECONCILING).0),
+        (vec![run.name.clone()], 1, "True")
+    );
+
+    // The process ended before the Job was created: the very same one is created, and the status stays.
+    let again = decide(&pipeline(json!(first.status)), &observed(), at("08:00:09"));
+    assert_eq!((again.work, again.status), (first.work, first.status));
+}
+
+#[test]
+fn while_a_run_is_under_way_none_is_started_and_nothing_is_written() {
+    let started = decide(&pipeline(Value::Null), &observed(), at("08:00:01")).status;
+    let name = started.streams[0].active_run.clone().unwrap().name;
+    let mut seen = observed();
+    seen.made.jobs = BTreeMap::from([job(&name, "SuccessCriteriaMet")]);
+    let decision = decide(&pipeline(json!(started)), &seen, at("08:14:00"));
+    assert_eq!((decision.work, decision.status), (vec![], started));
+}
+
+#[test]
+fn a_run_that_ended_is_collected_and_the_next_starts_at_its_slot() {
+    let mut status = decide(&pipeline(Value::Null), &observed(), at("08:00:01")).status;
+    let run = status.streams[0].active_run.as_mut().unwrap();
+    run.report = serde_json::from_value(json!({"outcome": "Succeeded", "message": "all done"})).unwrap();
+    let name = run.name.clone();
+    status.streams[0].complete_as_of = Some(Time(at("08:00:02")));
+    status.streams[0].reconciliation = serde_json::from_value(json!({
+        "sourceCount": 10, "deliveredCount": 9, "changedMeanwhile": 1, "time": at("08:00:03").to_string(),
+    }))
+    .unwrap();
+    let mut seen = observed();
+    seen.made.jobs = BTreeMap::from([job(&name, "Complete")]);
+    let ended = decide(&pipeline(json!(status)), &seen, at("08:00:05"));
+    let stream = &ended.status.streams[0];
+    let next = stream.next_run_time.clone().unwrap().0;
+    assert_eq!(
+        (
+            stream.active_run.is_none(),
+            stream.last_run.as_ref().map(|run| run.outcome),
+            condition(&ended, READY),
+            condition(&ended, FRESH).0,
+            condition(&ended, RECONCILED).0,
+            next > at("08:00:05") && next <= at("08:05:05"),
+            ended.wake,
+        ),
+        (
+            true,
+            Some(Outcome::Succeeded),
+            ("True", "Succeeded"),
+            "True",
+            "True",
+            true,
+            Some(next)
+        ),
+    );
+    let due = decide(&pipeline(json!(ended.status)), &seen, next);
+    assert_eq!(
+        due.status.streams[0]
+            .active_run
+            .as_ref()
+            .map(|run| (run.epoch, run.slot_time.0)),
+        Some((2, next))
+    );
+}
+
+#[test]
+fn an_interval_of_five_minutes_makes_twelve_runs_an_hour() {
+    let mut now = at("08:00:01");
+    let mut pipeline = pipeline(Value::Null);
+    let mut seen = observed();
+    let mut runs = Vec::new();
+    while now < at("10:00:01") {
+        let decision = decide(&pipeline, &seen, now);
+        let created = decision.work.iter().find_map(|work| match work {
+            Work::Create(run) => Some(run.name.clone()),
+            Work::Delete(_) => None,
+        });
+        // Through JSON, as the API server keeps it: its times have no fractions of a second.
+        pipeline.status = serde_json::from_value(json!(decision.status)).unwrap();
+        now = match created {
+            Some(name) => {
+                seen.made.jobs = BTreeMap::from([job(&name, "Complete")]);
+                runs.push(name);
+                now + SignedDuration::from_millis(1_700)
+            }
+            None => decision.wake.unwrap(),
+        };
+    }
+    let mut distinct = runs.clone();
+    distinct.dedup();
+    // The first one starts at once, beside the schedule.
+    assert_eq!((distinct.len(), runs.len()), (25, 25));
+}
+
+#[test]
+fn a_run_with_dead_letters_is_told_with_their_causes_and_one_without_is_not() {
+    let told = |rejected: i64| {
+        let mut status = decide(&pipeline(Value::Null), &observed(), at("08:00:01")).status;
+        let run = status.streams[0].active_run.as_mut().unwrap();
+        run.report =
+            serde_json::from_value(json!({"outcome": "Succeeded", "message": "2 at traits[0]: too long"})).unwrap();
+        let name = run.name.clone();
+        status.streams[0].counts = serde_json::from_value(json!({
+            "read": 5, "delivered": 3, "unchanged": 2 - rejected, "suppressed": 0, "rejected": rejected,
+        }))
+        .unwrap();
+        let mut seen = observed();
+        seen.made.jobs = BTreeMap::from([job(&name, "Complete")]);
+        let notices = decide(&pipeline(json!(status)), &seen, at("08:00:05")).notices;
+        notices
+            .into_iter()
+            .map(|notice| {
+                (
+                    notice.warning,
+                    notice.reason,
+                    notice.message.contains("traits[0]: too long"),
+                )
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told(0), vec![]);
+    assert_eq!(told(2), vec![(true, "RecordsRejected".to_owned(), true)]);
+}
+
+#[test]
+fn fresh_turns_false_at_the_instant_the_objective_is_missed() {
+    let mut status = decide(&pipeline(Value::Null), &observed(), at("08:00:01")).status;
+    status.streams[0].complete_as_of = Some(Time(at("08:00:00")));
+    let fresh = |now: &str| {
+        let decision = decide(&pipeline(json!(status)), &observed(), at(now));
+        (condition(&decision, FRESH).0.to_owned(), decision.wake)
+    };
+    assert_eq!(fresh("08:14:59"), ("True".to_owned(), Some(at("08:15:00"))));
+    assert_eq!(fresh("08:15:00").0, "False");
+}
+
+#[test]
+fn a_failed_run_is_tried_again_after_a_pause_or_at_once_when_something_was_changed() {
+    let mut status = decide(&pipeline(Value::Null), &observed(), at("08:00:01")).status;
+    let run = status.streams[0].active_run.as_mut().unwrap();
+    run.report = serde_json::from_value(json!({"outcome": "SchemaDrifted", "message": "field Fax is gone"})).unwrap();
+    let name = run.name.clone();
+    let mut seen = observed();
+    seen.made.jobs = BTreeMap::from([job(&name, "Failed")]);
+    let failed = decide(&pipeline(json!(status)), &seen, at("08:01:00"));
+    assert_eq!(
+        (
+            condition(&failed, READY),
+            condition(&failed, STALLED).0,
+            failed.notices.len(),
+            failed.status.streams[0].next_run_time.clone().map(|time| time.0),
+        ),
+        (("False", "SchemaDrifted"), "True", 1, Some(at("08:01:30")))
+    );
+    let mut changed = pipeline(json!(failed.status));
+    changed.metadata.generation = Some(2);
+    let again = decide(&changed, &seen, at("08:01:05"));
+    assert_eq!(
+        again.status.streams[0].active_run.as_ref().map(|run| run.epoch),
+        Some(2)
+    );
+}
+
+#[test]
+fn what_is_missing_is_said_and_starts_nothing() {
+    type Change = fn(&mut Observed);
+    let missing = |change: Change| {
+        let mut seen = observed();
+        change(&mut seen);
+        let decision = decide(&pipeline(Value::Null), &seen, at("08:00:01"));
+        (
+            condition(&decision, READY).1.to_owned(),
+            condition(&decision, STALLED).0.to_owned(),
+            decision.work.len(),
+        )
+    };
+    let cases: [(Change, &str, &str); 5] = [
+        (|seen| seen.sources.clear(), "SourceNotFound", "True"),
+        (|seen| seen.sinks.clear(), "SinkNotFound", "True"),
+        (|seen| seen.mappings.clear(), "MappingNotFound", "True"),
+        (
+            |seen| seen.made.has_service_account = false,
+            "WorkerServiceAccountMissing",
+            "True",
+        ),
+        (|seen| seen.sources[0].status = None, "SourceNotReady", "False"),
+    ];
+    for (change, reason, stalled) in cases {
+        assert_eq!(missing(change), (reason.to_owned(), stalled.to_owned(), 0));
+    }
+}
