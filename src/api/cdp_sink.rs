@@ -110,8 +110,9 @@ impl SinkConsent {
 /// What is known of the CDP. `probe` is written by the probe's worker, the rest by the controller.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = super::common::unseen()))]
 pub struct CdpSinkStatus {
-    /// The generation that the conditions speak of.
+    /// The generation that the conditions speak of; -1 until a controller has seen the resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Reconciling`, `Stalled`.

@@ -151,3 +151,9 @@ pub mod exit {
     /// `EX_CONFIG`: something that a person must mend.
     pub const CONFIGURATION: i32 = 78;
 }
+
+/// The status of a resource that no controller has seen: without it, kstatus takes a new resource for ready at once.
+/// <https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>
+pub(crate) fn unseen() -> serde_json::Value {
+    serde_json::json!({"observedGeneration": -1})
+}

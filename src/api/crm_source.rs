@@ -167,8 +167,9 @@ impl Default for SchemaCheck {
 /// What is known of the org. `probe`, `schema` and `budget` are written by the probe's worker, the rest by the controller.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = super::common::unseen()))]
 pub struct CrmSourceStatus {
-    /// The generation that the conditions speak of.
+    /// The generation that the conditions speak of; -1 until a controller has seen the resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Reconciling`, `Stalled`, `Authenticated`, `SchemaObserved`.

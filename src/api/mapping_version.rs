@@ -426,8 +426,9 @@ pub struct ConsentMapping {
 /// What is known of a mapping version. Written by the controller.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = super::common::unseen()))]
 pub struct MappingVersionStatus {
-    /// The generation that the conditions speak of.
+    /// The generation that the conditions speak of; -1 until a controller has seen the resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Stalled`, `Compiled`.

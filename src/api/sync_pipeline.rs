@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::common::{LocalReference, Outcome};
 
+/// The annotation of a pipeline that asks for a run of each of its streams, beside their schedules: any text that differs from
+/// the last one. `ferrygate run-now` writes the instant.
+pub const RUN_NOW: &str = "ferrygate.io/run-now";
+
 /// A source, a sink, a mapping, and the streams that flow between them.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -111,6 +115,9 @@ pub struct Stream {
     #[serde(default = "default_look_back")]
     #[schemars(length(max = 32), regex(pattern = super::common::DURATION))]
     pub look_back: Duration,
+    /// No run of this stream is started while this is true; one under way is let end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspend: bool,
 }
 
 fn default_look_back() -> Duration {
@@ -136,7 +143,7 @@ pub enum Mode {
         .message("every must be at least 1s")
 )]
 pub struct Schedule {
-    /// The interval, for example `5m`.
+    /// The interval, for example `5m`, in whole seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32), regex(pattern = super::common::DURATION))]
     pub every: Option<Duration>,
@@ -249,8 +256,9 @@ fn resources(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
 /// controller writes the rest.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("default" = super::common::unseen()))]
 pub struct SyncPipelineStatus {
-    /// The generation that the conditions speak of.
+    /// The generation that the conditions speak of; -1 until a controller has seen the resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Reconciling`, `Stalled`, `Fresh`, `Reconciled`, `Suspended`.
@@ -309,6 +317,9 @@ pub struct StreamStatus {
     /// How many runs failed since the last one that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consecutive_failures: Option<i32>,
+    /// What the annotation `ferrygate.io/run-now` held when a run was last started for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_handled_request: Option<String>,
     /// How many dead letters the stream holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<i64>,

@@ -2,6 +2,7 @@
 
 pub mod files;
 pub mod run;
+pub mod run_now;
 pub mod worker;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -39,4 +40,6 @@ pub enum Command {
     Worker(worker::Worker),
     /// Syncs with manifests and Secrets from a folder, and no cluster.
     Run(run::RunArgs),
+    /// Asks for a run of a pipeline's streams, beside their schedules.
+    RunNow(run_now::RunNowArgs),
 }

@@ -1,9 +1,10 @@
-//! What the runs after the first one find: records that were committed late, and a quota that is used up.
+//! The runs after the first one: records that were committed late, a quota that is used up, and a run on request.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ferrygate::api::SyncPipeline;
+use ferrygate::cli::run_now;
 use ferrygate_e2e::cluster::until::until;
 use ferrygate_e2e::tenant::{Simulated, Tenant};
 use serde_json::{Value, json};
@@ -12,8 +13,8 @@ use crate::{manifests, tenant};
 
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// A tenant whose first run has ended, and whose stream runs every few seconds.
-async fn synced(namespace: &str) -> Result<Tenant> {
+/// A tenant whose first run has ended.
+async fn synced(namespace: &str, every: &str) -> Result<Tenant> {
     let tenant = tenant(namespace).await?;
     tenant
         .tell(Simulated::Salesforce, "POST", "seed", &json!({"contacts": 20}))
@@ -23,7 +24,7 @@ async fn synced(namespace: &str) -> Result<Tenant> {
             manifests::source("org"),
             manifests::sink("workspace"),
             manifests::mapping("contact"),
-            manifests::pipeline("people", "org", "workspace", "contact", "4s"),
+            manifests::pipeline("people", "org", "workspace", "contact", every),
         ]))
         .await?;
     tenant
@@ -41,7 +42,7 @@ fn runs(pipeline: &SyncPipeline) -> i64 {
 
 #[tokio::test]
 async fn a_record_that_is_committed_after_the_watermark_passed_it_arrives_once() -> Result<()> {
-    let tenant = synced("late-commit").await?;
+    let tenant = synced("late-commit", "4s").await?;
     let created = json!({"op": "create", "object": "Contact", "fields": {"LastName": "Late"}});
     tenant
         .tell(
@@ -90,7 +91,7 @@ async fn a_record_that_is_committed_after_the_watermark_passed_it_arrives_once()
 
 #[tokio::test]
 async fn a_quota_that_is_used_up_parks_the_stream_and_says_until_when() -> Result<()> {
-    let tenant = synced("quota").await?;
+    let tenant = synced("quota", "4s").await?;
     let quota = json!({"used": 15_000, "allowed": 15_000});
     tenant.tell(Simulated::Salesforce, "PUT", "quota", &quota).await?;
     let pipeline = tenant
@@ -115,5 +116,21 @@ async fn a_quota_that_is_used_up_parks_the_stream_and_says_until_when() -> Resul
         Ok(events.contains("SourceThrottled").then_some(()))
     })
     .await?;
+    tenant.remove().await
+}
+
+#[tokio::test]
+async fn a_run_that_is_asked_for_starts_once() -> Result<()> {
+    let tenant = synced("run-now", "6h").await?;
+    for expected in [2, 3] {
+        run_now::request(tenant.client().clone(), tenant.namespace(), "people").await?;
+        tenant
+            .until_pipeline("people", PATIENCE, "the run that was asked for", |pipeline| {
+                runs(pipeline) == expected
+            })
+            .await?;
+    }
+    let status = tenant.pipeline("people").await?.status.context("a status")?;
+    assert!(status.streams[0].active_run.is_none(), "{status:?}");
     tenant.remove().await
 }

@@ -91,9 +91,14 @@ async fn a_plain_null_reaches_the_mapping_as_null_and_is_not_made_the_default() 
     resource["spec"]["objects"][0]["traits"][0]["onError"] = Value::Null;
     let post: DynamicObject = serde_json::from_value(resource)?;
     let kind = ApiResource::erase::<MappingVersion>(&());
-    Api::<DynamicObject>::namespaced_with(tenant.client().clone(), tenant.namespace(), &kind)
+    let answered = Api::<DynamicObject>::namespaced_with(tenant.client().clone(), tenant.namespace(), &kind)
         .create(&PostParams::default(), &post)
         .await?;
+    assert_eq!(
+        answered.data["status"]["observedGeneration"],
+        json!(-1),
+        "what no controller has seen counts as ready"
+    );
     let created = Api::<MappingVersion>::namespaced(tenant.client().clone(), tenant.namespace())
         .get("contract-1.0.0")
         .await?;

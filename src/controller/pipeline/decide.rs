@@ -14,7 +14,7 @@ use super::observe::Observed;
 use super::resolve::{Resolved, backoff, resolve};
 use crate::api::common::Outcome;
 use crate::api::conditions::conditions;
-use crate::api::sync_pipeline::{ActiveRun, LastRun, Stream, StreamStatus};
+use crate::api::sync_pipeline::{ActiveRun, LastRun, RUN_NOW, Stream, StreamStatus};
 use crate::api::{CdpSinkSpec, CrmSourceSpec, SyncPipeline, SyncPipelineStatus};
 
 /// How many finished Jobs of a stream are kept, so that their logs can be read.
@@ -111,7 +111,11 @@ pub fn decide(pipeline: &SyncPipeline, observed: &Observed, now: Timestamp) -> D
     let letters = decision.status.streams.iter().filter_map(|stream| stream.dead_letters);
     decision.status.dead_letters = letters.reduce(|sum, more| sum + more);
     health.obstacle = resolved.as_ref().err().cloned();
-    health.suspended = pipeline.spec.suspend || resolved.as_ref().is_ok_and(|resolved| resolved.suspended);
+    let suspended_streams = pipeline.spec.streams.iter().filter(|stream| stream.suspend);
+    health.suspended_streams = suspended_streams.map(|stream| stream.name.clone()).collect();
+    health.suspended = pipeline.spec.suspend
+        || resolved.as_ref().is_ok_and(|resolved| resolved.suspended)
+        || pipeline.spec.streams.iter().all(|stream| stream.suspend);
     let (said, wake) = verdicts(pipeline, &decision.status, &health, now);
     decision.status.conditions = conditions(&before.conditions, said, generation, now);
     decision.status.observed_generation = Some(generation);
@@ -246,10 +250,12 @@ fn advance(
     decision: &mut Decision,
 ) {
     let cadence = &resolved.cadences[place];
-    let suspended = pipeline.spec.suspend || resolved.suspended;
+    let suspended = pipeline.spec.suspend || pipeline.spec.streams[place].suspend || resolved.suspended;
+    let request = request(pipeline);
     let stream = &mut decision.status.streams[place];
     if stream.active_run.is_none() {
-        let next = next_run(stream, cadence, changed, now);
+        let requested = request.is_some() && request != stream.last_handled_request;
+        let next = next_run(stream, cadence, changed, requested, now);
         if suspended {
             stream.next_run_time = None;
             return;
@@ -266,6 +272,7 @@ fn advance(
                     report: None,
                 });
                 stream.next_run_time = None;
+                stream.last_handled_request = request;
             }
             other => {
                 let start = other.map(|(_, start)| start);
@@ -292,14 +299,29 @@ fn advance(
     }
 }
 
-/// The next run's slot, and when it starts: a stream that never ran starts at once, one that failed after a pause that grows, or
-/// at once where something was changed that may have mended it; none before the quota's reset.
-fn next_run(stream: &StreamStatus, cadence: &Cadence, changed: bool, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+/// What the annotation that asks for a run holds; of a long text its beginning, since the status keeps it.
+fn request(pipeline: &SyncPipeline) -> Option<String> {
+    let text = pipeline.annotations().get(RUN_NOW)?;
+    Some(text.chars().take(64).collect())
+}
+
+/// The next run's slot, and when it starts: a stream that never ran starts at once, and so does one that a run was requested of;
+/// one that failed after a pause that grows, or at once where something was changed that may have mended it; none before the
+/// quota's reset.
+fn next_run(
+    stream: &StreamStatus,
+    cadence: &Cadence,
+    changed: bool,
+    requested: bool,
+    now: Timestamp,
+) -> Option<(Timestamp, Timestamp)> {
     let Some(last) = &stream.last_run else {
         return Some((now, now));
     };
     let failures = stream.consecutive_failures.unwrap_or_default();
-    let (slot, start) = if failures > 0 {
+    let (slot, start) = if requested {
+        (now, now)
+    } else if failures > 0 {
         let retry = last.completion_time.0.checked_add(backoff(failures)).unwrap_or(now);
         let retry = if changed { now } else { retry };
         (retry, retry)

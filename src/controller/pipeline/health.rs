@@ -10,13 +10,18 @@ use crate::api::conditions::{FRESH, READY, RECONCILED, RECONCILING, STALLED, SUS
 use crate::api::sync_pipeline::StreamStatus;
 use crate::api::{SyncPipeline, SyncPipelineStatus};
 
+const SUSPENDED_WORDS: &str =
+    "no run is started while suspend of the pipeline, of its source or of each of its streams is true";
+
 /// What was seen beside the status.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     /// Why there can't be a run.
     pub obstacle: Option<Obstacle>,
-    /// No run is started, because the pipeline or its source says so.
+    /// No run is started, because the pipeline, its source or all its streams say so.
     pub suspended: bool,
+    /// Streams of which no run is started, because they say so.
+    pub suspended_streams: Vec<String>,
     /// Streams whose pod does not start, and why.
     pub not_starting: Vec<(String, String, String)>,
 }
@@ -75,14 +80,12 @@ fn judge(status: &SyncPipelineStatus, health: &Health) -> (bool, bool, &'static 
         return (false, needs_a_person(outcome), outcome.reason(), message);
     }
     if health.suspended {
-        return (
-            true,
-            false,
-            "Suspended",
-            "spec.suspend of the pipeline or of its source is true".to_owned(),
-        );
+        return (true, false, "Suspended", SUSPENDED_WORDS.to_owned());
     }
-    let first = status.streams.iter().find(|stream| stream.last_success_time.is_none());
+    let first = status
+        .streams
+        .iter()
+        .find(|stream| stream.last_success_time.is_none() && !health.suspended_streams.contains(&stream.name));
     match first {
         Some(stream) => (
             false,
@@ -211,14 +214,15 @@ fn reconciled(status: &SyncPipelineStatus) -> Verdict {
 
 fn suspended(health: &Health) -> Verdict {
     if health.suspended {
-        let message = "no run is started while spec.suspend of the pipeline or of its source is true";
-        Verdict::new(SUSPENDED, Status::True, "Suspended", message)
+        Verdict::new(SUSPENDED, Status::True, "Suspended", SUSPENDED_WORDS)
+    } else if health.suspended_streams.is_empty() {
+        let message = "runs are started by the schedules";
+        Verdict::new(SUSPENDED, Status::False, "NotSuspended", message)
     } else {
-        Verdict::new(
-            SUSPENDED,
-            Status::False,
-            "NotSuspended",
-            "runs are started by the schedules",
-        )
+        let message = format!(
+            "runs are started by the schedules, but none of the suspended streams: {}",
+            health.suspended_streams.join(", ")
+        );
+        Verdict::new(SUSPENDED, Status::False, "NotSuspended", message)
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::super::observe::Made;
 use super::*;
-use crate::api::conditions::{FRESH, READY, RECONCILED, RECONCILING, STALLED};
+use crate::api::conditions::{FRESH, READY, RECONCILED, RECONCILING, STALLED, SUSPENDED};
 use crate::api::{CdpSink, CrmSource, MappingVersion};
 
 fn at(text: &str) -> Timestamp {
@@ -238,6 +238,62 @@ fn a_run_with_dead_letters_is_told_with_their_causes_and_one_without_is_not() {
     };
     assert_eq!(told(0), vec![]);
     assert_eq!(told(2), vec![(true, "RecordsRejected".to_owned(), true)]);
+}
+
+fn started(decision: &Decision) -> Option<i64> {
+    let run = decision.status.streams[0].active_run.as_ref();
+    run.map(|run| run.epoch)
+}
+
+#[test]
+fn a_run_that_is_asked_for_starts_at_once_and_once() {
+    let mut status = decide(&pipeline(Value::Null), &observed(), at("08:00:01")).status;
+    let name = status.streams[0].active_run.as_mut().unwrap().name.clone();
+    let mut seen = observed();
+    seen.made.jobs = BTreeMap::from([job(&name, "Complete")]);
+    let ended = decide(&pipeline(json!(status)), &seen, at("08:00:05")).status;
+    let asked = |status: &SyncPipelineStatus, token: &str, now: &str| {
+        let mut pipeline = pipeline(json!(status));
+        pipeline.annotations_mut().insert(RUN_NOW.to_owned(), token.to_owned());
+        decide(&pipeline, &seen, at(now))
+    };
+    let first = asked(&ended, "a", "08:00:06");
+    assert_eq!(started(&first), Some(2));
+
+    // It ended: the same token asks for nothing, another one does, and none overrides the CRM's quota.
+    let mut handled = first.status;
+    handled.streams[0].active_run = None;
+    handled.streams[0].last_run = ended.streams[0].last_run.clone();
+    assert_eq!(started(&asked(&handled, "a", "08:00:07")), None);
+    assert_eq!(started(&asked(&handled, "b", "08:00:07")), Some(2));
+    handled.streams[0].parked_until = Some(Time(at("08:30:00")));
+    let parked = asked(&handled, "b", "08:00:07");
+    assert_eq!((started(&parked), parked.wake), (None, Some(at("08:15:00"))));
+    assert_eq!(started(&asked(&handled, "b", "08:30:00")), Some(2));
+}
+
+#[test]
+fn a_suspended_stream_starts_no_run_and_keeps_the_pipeline_from_nothing() {
+    let mut pipeline = pipeline(Value::Null);
+    let mut other = pipeline.spec.streams[0].clone();
+    other.name = "archive".to_owned();
+    other.suspend = true;
+    pipeline.spec.streams.push(other);
+    let decision = decide(&pipeline, &observed(), at("08:00:01"));
+    let running = decision.status.streams.iter().map(|stream| stream.active_run.is_some());
+    assert_eq!(running.collect::<Vec<_>>(), [true, false]);
+    assert_eq!(condition(&decision, SUSPENDED).0, "False");
+
+    pipeline.spec.streams[0].suspend = true;
+    let decision = decide(&pipeline, &observed(), at("08:00:01"));
+    assert_eq!(
+        (
+            decision.work.len(),
+            condition(&decision, SUSPENDED),
+            condition(&decision, READY)
+        ),
+        (0, ("True", "Suspended"), ("True", "Suspended"))
+    );
 }
 
 #[test]
