@@ -140,7 +140,9 @@ pub enum Mode {
     validation = Rule::new("has(self.every) != has(self.cron)").message("schedule must name exactly one of every, cron"),
     validation = Rule::new("!has(self.timeZone) || has(self.cron)").message("timeZone goes with cron"),
     validation = Rule::new("!has(self.every) || duration(self.every) >= duration('1s')")
-        .message("every must be at least 1s")
+        .message("every must be at least 1s"),
+    validation = Rule::new("!has(self.startingDeadline) || duration(self.startingDeadline) >= duration('10s')")
+        .message("startingDeadline must be at least 10s: a shorter one might skip every slot")
 )]
 pub struct Schedule {
     /// The interval, for example `5m`, in whole seconds.
@@ -151,6 +153,11 @@ pub struct Schedule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255))]
     pub cron: Option<String>,
+    /// How late a run may start: a slot that could not be started for so long is skipped. Without it, the last of the slots
+    /// that were missed makes one late run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = super::common::DURATION))]
+    pub starting_deadline: Option<Duration>,
     /// The IANA time zone of `cron`, by default `Etc/UTC`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
@@ -317,6 +324,9 @@ pub struct StreamStatus {
     /// How many runs failed since the last one that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consecutive_failures: Option<i32>,
+    /// Slots for which no run started: the controller was away, the stream was suspended or parked, or a run took too long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<SkippedSlots>,
     /// What the annotation `ferrygate.io/run-now` held when a run was last started for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_handled_request: Option<String>,
@@ -349,6 +359,16 @@ pub struct ActiveRun {
     /// What the worker reported at its end. The controller moves it to `lastRun` once the Job has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<RunReport>,
+}
+
+/// Instants of a schedule for which no run started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SkippedSlots {
+    /// How many since the stream was made.
+    pub count: i64,
+    /// The last of them.
+    pub last_slot_time: Time,
 }
 
 /// What a worker reported at its end.

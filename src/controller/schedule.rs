@@ -117,6 +117,22 @@ impl Cadence {
         }
     }
 
+    /// How many slots lie between two instants, both left out, and the last of them; a thousand of a cron schedule at most.
+    pub fn between(&self, last: Timestamp, until: Timestamp) -> Option<(i64, Timestamp)> {
+        let first = self.after(last).filter(|slot| *slot < until)?;
+        match self {
+            Cadence::Every { every, .. } => {
+                let before = until.as_second() - i64::from(until.subsec_nanosecond() == 0);
+                let more = before.checked_sub(first.as_second())? / every;
+                Some((more + 1, Timestamp::from_second(first.as_second() + more * every).ok()?))
+            }
+            Cadence::Cron { .. } => {
+                let slots = std::iter::successors(Some(first), |slot| self.after(*slot).filter(|next| *next < until));
+                slots.take(COUNTED).zip(1..).last().map(|(slot, count)| (count, slot))
+            }
+        }
+    }
+
     /// The latest slot at or before `now` and later than `last`: missed slots make one late run.
     pub fn due(&self, last: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let first = self.after(last).filter(|slot| *slot <= now)?;
@@ -133,6 +149,9 @@ impl Cadence {
         }
     }
 }
+
+/// How many slots of a cron schedule are counted at most: between two of them may lie a minute or a year.
+const COUNTED: usize = 1_000;
 
 /// The last whole second at or before an instant.
 fn floor(instant: Timestamp) -> i64 {
@@ -206,6 +225,25 @@ mod tests {
             let due = cadence.due(last, now).unwrap();
             assert!(due <= now && cadence.after(due).unwrap() > now, "{text}: {due}");
             assert_eq!(cadence.due(due, now), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn slots_between_two_instants_are_counted() {
+        let now = at("2026-05-04T08:00:00Z");
+        for text in [r#"{"every": "5m"}"#, r#"{"cron": "*/5 * * * *"}"#] {
+            let cadence = Cadence::of(&schedule(text), "x", now).unwrap();
+            let first = cadence.after(now).unwrap();
+            let minutes = |count| first + jiff::SignedDuration::from_mins(count);
+            let counted = [0, 5, 10, 11, 60].map(|count| cadence.between(first, minutes(count)));
+            let expected = [
+                None,
+                None,
+                Some((1, minutes(5))),
+                Some((2, minutes(10))),
+                Some((11, minutes(55))),
+            ];
+            assert_eq!(counted, expected, "{text}");
         }
     }
 

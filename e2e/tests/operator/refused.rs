@@ -57,6 +57,14 @@ async fn invalid_resources_are_refused_with_the_field_and_the_rule() -> Result<(
         ),
         (
             with(
+                manifests::pipeline("i", "s", "s", "m", "5m"),
+                "/spec/streams/0/schedule",
+                json!({"every": "5m", "startingDeadline": "1s"}),
+            ),
+            "startingDeadline must be at least 10s",
+        ),
+        (
+            with(
                 manifests::pipeline("h", "s", "s", "m", "5m"),
                 "/spec/streams/0/deletes",
                 json!("Vanish"),

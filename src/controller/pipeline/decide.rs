@@ -1,5 +1,7 @@
 //! What is to be done for a pipeline: a pure function of what was observed and the clock.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -14,7 +16,7 @@ use super::observe::Observed;
 use super::resolve::{Resolved, backoff, resolve};
 use crate::api::common::Outcome;
 use crate::api::conditions::conditions;
-use crate::api::sync_pipeline::{ActiveRun, LastRun, RUN_NOW, Stream, StreamStatus};
+use crate::api::sync_pipeline::{ActiveRun, LastRun, RUN_NOW, SkippedSlots, Stream, StreamStatus};
 use crate::api::{CdpSinkSpec, CrmSourceSpec, SyncPipeline, SyncPipelineStatus};
 
 /// How many finished Jobs of a stream are kept, so that their logs can be read.
@@ -255,13 +257,16 @@ fn advance(
     let stream = &mut decision.status.streams[place];
     if stream.active_run.is_none() {
         let requested = request.is_some() && request != stream.last_handled_request;
-        let next = next_run(stream, cadence, changed, requested, now);
+        let deadline = pipeline.spec.streams[place].schedule.starting_deadline;
+        let next = next_run(stream, cadence, deadline.map(Into::into), changed, requested, now);
         if suspended {
             stream.next_run_time = None;
             return;
         }
+        let skipped = next.as_ref().and_then(|next| next.skipped);
+        decision.notices.extend(skipped.map(|skipped| skip(stream, skipped)));
         match next {
-            Some((slot, start)) if start <= now => {
+            Some(Next { slot, start, .. }) if start <= now => {
                 let epoch = stream.last_run.as_ref().map_or(0, |run| run.epoch) + 1;
                 let uid = pipeline.uid().unwrap_or_default();
                 stream.active_run = Some(ActiveRun {
@@ -275,7 +280,7 @@ fn advance(
                 stream.last_handled_request = request;
             }
             other => {
-                let start = other.map(|(_, start)| start);
+                let start = other.map(|next| next.start);
                 stream.next_run_time = start.map(Time);
                 wake_by(decision, start);
                 return;
@@ -305,34 +310,74 @@ fn request(pipeline: &SyncPipeline) -> Option<String> {
     Some(text.chars().take(64).collect())
 }
 
-/// The next run's slot, and when it starts: a stream that never ran starts at once, and so does one that a run was requested of;
-/// one that failed after a pause that grows, or at once where something was changed that may have mended it; none before the
-/// quota's reset.
+/// The run that comes next.
+struct Next {
+    /// The instant of the schedule that it is for, or of the retry or the request.
+    slot: Timestamp,
+    /// When it starts: not before the quota's reset.
+    start: Timestamp,
+    /// How many slots before it get no run, and the last of them.
+    skipped: Option<(i64, Timestamp)>,
+}
+
+/// The next run: a stream that never ran starts at once, one that failed after a pause that grows, or at once where something
+/// was changed that may have mended it. Of slots that were missed the last one makes a late run, unless it is later than the
+/// deadline.
 fn next_run(
     stream: &StreamStatus,
     cadence: &Cadence,
+    deadline: Option<Duration>,
     changed: bool,
     requested: bool,
     now: Timestamp,
-) -> Option<(Timestamp, Timestamp)> {
+) -> Option<Next> {
+    let parked = |start: Timestamp| stream.parked_until.as_ref().map_or(start, |parked| parked.0.max(start));
+    let at_once = |slot| Next {
+        slot,
+        start: parked(slot),
+        skipped: None,
+    };
     let Some(last) = &stream.last_run else {
-        return Some((now, now));
+        return Some(at_once(now));
     };
     let failures = stream.consecutive_failures.unwrap_or_default();
-    let (slot, start) = if requested {
-        (now, now)
-    } else if failures > 0 {
+    if failures > 0 {
         let retry = last.completion_time.0.checked_add(backoff(failures)).unwrap_or(now);
-        let retry = if changed { now } else { retry };
-        (retry, retry)
-    } else {
-        let slot = cadence
-            .due(last.slot_time.0, now)
-            .or_else(|| cadence.after(last.slot_time.0.max(now)))?;
-        (slot, slot)
+        return Some(at_once(if changed || requested { now } else { retry }));
+    }
+    let skipped = stream.skipped.as_ref().map(|skipped| skipped.last_slot_time.0);
+    let last = last.slot_time.0.max(skipped.unwrap_or(last.slot_time.0));
+    let too_late = |slot: &Timestamp| {
+        let late = Duration::try_from(now.duration_since(*slot)).unwrap_or_default();
+        deadline.is_some_and(|deadline| late > deadline)
     };
-    let parked = stream.parked_until.as_ref().map_or(start, |parked| parked.0.max(start));
-    Some((slot, parked))
+    let slot = match cadence.due(last, now).filter(|slot| !too_late(slot)) {
+        Some(slot) => slot,
+        None if requested => return Some(at_once(now)),
+        None => cadence.after(last.max(now))?,
+    };
+    Some(Next {
+        slot,
+        start: parked(slot),
+        skipped: cadence.between(last, slot),
+    })
+}
+
+/// Counts slots for which no run starts, and tells of them.
+fn skip(stream: &mut StreamStatus, (count, slot): (i64, Timestamp)) -> Notice {
+    let before = stream.skipped.as_ref().map_or(0, |skipped| skipped.count);
+    stream.skipped = Some(SkippedSlots {
+        count: before.saturating_add(count),
+        last_slot_time: Time(slot),
+    });
+    Notice {
+        warning: true,
+        reason: "SlotsSkipped".to_owned(),
+        message: format!(
+            "stream {}: no run started for {count} instants of its schedule; the next run reads what they would have",
+            stream.name
+        ),
+    }
 }
 
 #[cfg(test)]

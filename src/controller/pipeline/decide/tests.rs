@@ -240,6 +240,31 @@ fn a_run_with_dead_letters_is_told_with_their_causes_and_one_without_is_not() {
     assert_eq!(told(2), vec![(true, "RecordsRejected".to_owned(), true)]);
 }
 
+#[test]
+fn slots_without_a_run_are_counted_once_and_a_late_run_is_made_or_not_by_the_deadline() {
+    let mut status = decide(&pipeline(Value::Null), &observed(), at("08:00:01")).status;
+    let name = status.streams[0].active_run.as_mut().unwrap().name.clone();
+    let mut seen = observed();
+    seen.made.jobs = BTreeMap::from([job(&name, "Complete")]);
+    let ended = decide(&pipeline(json!(status)), &seen, at("08:00:05")).status;
+    let next = ended.streams[0].next_run_time.clone().unwrap().0;
+    // The controller comes back between two slots; nine of ten were missed before the one that makes the late run.
+    let back = next + SignedDuration::from_mins(47);
+    let at_return = |deadline: Option<&str>| {
+        let mut pipeline = pipeline(json!(ended));
+        pipeline.spec.streams[0].schedule.starting_deadline = deadline.map(|text| text.parse().unwrap());
+        let first = decide(&pipeline, &seen, back);
+        pipeline.status = serde_json::from_value(json!(first.status)).unwrap();
+        let again = decide(&pipeline, &seen, back);
+        let skipped = first.status.streams[0].skipped.as_ref().map(|skipped| skipped.count);
+        assert_eq!(again.status, first.status, "{deadline:?}");
+        (started(&first), skipped, first.notices.len(), again.notices.len())
+    };
+    assert_eq!(at_return(None), (Some(2), Some(9), 1, 0));
+    assert_eq!(at_return(Some("3m")), (Some(2), Some(9), 1, 0));
+    assert_eq!(at_return(Some("1m")), (None, Some(10), 1, 0));
+}
+
 fn started(decision: &Decision) -> Option<i64> {
     let run = decision.status.streams[0].active_run.as_ref();
     run.map(|run| run.epoch)
