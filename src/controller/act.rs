@@ -111,6 +111,19 @@ where
     Ok(true)
 }
 
+/// Whether a view of a resource is the newest one.
+pub async fn is_current<K>(context: &Context, resource: &K) -> Result<bool, ActError>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+{
+    let api: Api<K> = Api::namespaced(context.client.clone(), &resource.namespace().unwrap_or_default());
+    let newest = api.get_metadata_opt(&resource.name_any()).await?;
+    Ok(newest.is_some_and(|newest| newest.resource_version() == resource.resource_version()))
+}
+
 /// Creates a Job. One of that name that is ours is the very run that is wanted: nothing is started twice.
 pub async fn create_job(context: &Context, job: &Job, owner_uid: Option<&str>) -> Result<(), ActError> {
     let api: Api<Job> = Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());

@@ -381,4 +381,6 @@ fn skip(stream: &mut StreamStatus, (count, slot): (i64, Timestamp)) -> Notice {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

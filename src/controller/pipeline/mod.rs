@@ -16,7 +16,7 @@ use kube::{Resource, ResourceExt};
 
 use self::decide::{Work, decide};
 use self::observe::observe;
-use super::act::{ActError, Context, create_claim, create_job, delete_job, notify, write_status};
+use super::act::{ActError, Context, create_claim, create_job, delete_job, is_current, notify, write_status};
 use super::{jobs, start};
 use crate::api::SyncPipeline;
 
@@ -29,7 +29,12 @@ pub async fn reconcile(pipeline: Arc<SyncPipeline>, context: Arc<Context>) -> Re
     let observed = observe(&context.client, &pipeline).await?;
     let now = Timestamp::now();
     let decision = decide(&pipeline, &observed, now);
-    write_status(&context, pipeline.as_ref(), pipeline.status.as_ref(), &decision.status).await?;
+    let written = write_status(&context, pipeline.as_ref(), pipeline.status.as_ref(), &decision.status).await?;
+    let creates = decision.work.iter().any(|work| matches!(work, Work::Create(_)));
+    // A Job for a run that the status named before is made only of the newest view: an older one may name a run that has ended.
+    if creates && !written && !is_current(&context, pipeline.as_ref()).await? {
+        return Ok(Action::await_change());
+    }
     // If the process ends here, the status names runs without Jobs, and the next reconcile creates them under the same names.
     let namespace = pipeline.namespace().unwrap_or_default();
     for work in &decision.work {

@@ -10,7 +10,7 @@ use super::*;
 use crate::api::conditions::{FRESH, READY, RECONCILED, RECONCILING, STALLED, SUSPENDED};
 use crate::api::{CdpSink, CrmSource, MappingVersion};
 
-fn at(text: &str) -> Timestamp {
+pub(super) fn at(text: &str) -> Timestamp {
     format!("2026-05-04T{text}Z").parse().unwrap()
 }
 
@@ -29,7 +29,7 @@ fn resource(kind: &str, name: &str, spec: Value, status: Value) -> Value {
     })
 }
 
-fn observed() -> Observed {
+pub(super) fn observed() -> Observed {
     let key = json!({"secretKeyRef": {"name": "s", "key": "k"}});
     let source: CrmSource = serde_json::from_value(resource(
         "CrmSource",
@@ -66,7 +66,7 @@ fn observed() -> Observed {
     }
 }
 
-fn pipeline(status: Value) -> SyncPipeline {
+pub(super) fn pipeline(status: Value) -> SyncPipeline {
     serde_json::from_value(resource(
         "SyncPipeline",
         "people",
@@ -81,7 +81,7 @@ fn pipeline(status: Value) -> SyncPipeline {
     .unwrap()
 }
 
-fn job(name: &str, condition: &str) -> (String, Job) {
+pub(super) fn job(name: &str, condition: &str) -> (String, Job) {
     let job = json!({
         "metadata": {"name": name, "labels": {STREAM_LABEL: "contacts"}},
         "status": {"conditions": [{"type": condition, "status": "True"}]},
