@@ -30,9 +30,9 @@ pub async fn reconcile(pipeline: Arc<SyncPipeline>, context: Arc<Context>) -> Re
     let now = Timestamp::now();
     let decision = decide(&pipeline, &observed, now);
     let written = write_status(&context, pipeline.as_ref(), pipeline.status.as_ref(), &decision.status).await?;
-    let creates = decision.work.iter().any(|work| matches!(work, Work::Create(_)));
-    // A Job for a run that the status named before is made only of the newest view: an older one may name a run that has ended.
-    if creates && !written && !is_current(&context, pipeline.as_ref()).await? {
+    // Where nothing was written, Jobs are made and deleted only of the newest view: an older one may name a run that has ended, or
+    // not know the one whose Job it would delete.
+    if !decision.work.is_empty() && !written && !is_current(&context, pipeline.as_ref()).await? {
         return Ok(Action::await_change());
     }
     // If the process ends here, the status names runs without Jobs, and the next reconcile creates them under the same names.

@@ -15,7 +15,7 @@ fn traces() -> u32 {
     std::env::var("MODEL_TRACES")
         .ok()
         .and_then(|text| text.parse().ok())
-        .unwrap_or(200)
+        .unwrap_or(64)
 }
 
 #[derive(Clone, Debug)]
@@ -104,9 +104,8 @@ impl World {
         let before = self.pipelines[seen].clone();
         let decision = decide(&before, &view, self.now);
         let changes = before.status.as_ref() != Some(&decision.status);
-        let creates = decision.work.iter().any(|work| matches!(work, Work::Create(_)));
-        // A write under an old resourceVersion is refused; where nothing is written, a Job is made of a current view only.
-        if calls == 0 || (!current && (changes || creates)) {
+        // A write under an old resourceVersion is refused; where nothing is written, Jobs are touched of a current view only.
+        if calls == 0 || (!current && (changes || !decision.work.is_empty())) {
             return decision.wake;
         }
         if changes {
