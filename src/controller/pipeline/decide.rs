@@ -176,10 +176,13 @@ fn collect(place: usize, observed: &Observed, now: Timestamp, decision: &mut Dec
                 };
                 if outcome != Outcome::Succeeded {
                     notify(true, outcome.reason(), &message);
-                } else if stream.counts.is_some_and(|counts| counts.rejected > 0) {
-                    notify(true, "RecordsRejected", &message);
-                } else if failed_before {
-                    notify(false, "Recovered", &message);
+                } else {
+                    if failed_before {
+                        notify(false, "Recovered", &message);
+                    }
+                    if stream.counts.is_some_and(|counts| counts.rejected > 0) {
+                        notify(true, "RecordsRejected", &message);
+                    }
                 }
             }
         }

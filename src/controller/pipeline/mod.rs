@@ -30,6 +30,10 @@ pub async fn reconcile(pipeline: Arc<SyncPipeline>, context: Arc<Context>) -> Re
     let now = Timestamp::now();
     let decision = decide(&pipeline, &observed, now);
     let written = write_status(&context, pipeline.as_ref(), pipeline.status.as_ref(), &decision.status).await?;
+    // Told as soon as the status holds it: what follows may fail, and the next decision would not tell it again.
+    for notice in &decision.notices {
+        notify(&context, &pipeline.object_ref(&()), notice).await;
+    }
     // Where nothing was written, Jobs are made and deleted only of the newest view: an older one may name a run that has ended, or
     // not know the one whose Job it would delete.
     if !decision.work.is_empty() && !written && !is_current(&context, pipeline.as_ref()).await? {
@@ -46,9 +50,6 @@ pub async fn reconcile(pipeline: Arc<SyncPipeline>, context: Arc<Context>) -> Re
             }
             Work::Delete(job) => delete_job(&context, &namespace, job).await?,
         }
-    }
-    for notice in &decision.notices {
-        notify(&context, &pipeline.object_ref(&()), notice).await;
     }
     Ok(start::wake_at(decision.wake, now))
 }

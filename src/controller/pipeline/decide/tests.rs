@@ -212,12 +212,13 @@ fn an_interval_of_five_minutes_makes_twelve_runs_an_hour() {
 
 #[test]
 fn a_run_with_dead_letters_is_told_with_their_causes_and_one_without_is_not() {
-    let told = |rejected: i64| {
+    let told = |rejected: i64, failures: Option<i32>| {
         let mut status = decide(&pipeline(Value::Null), &observed(), at("08:00:01")).status;
         let run = status.streams[0].active_run.as_mut().unwrap();
         run.report =
             serde_json::from_value(json!({"outcome": "Succeeded", "message": "2 at traits[0]: too long"})).unwrap();
         let name = run.name.clone();
+        status.streams[0].consecutive_failures = failures;
         status.streams[0].counts = serde_json::from_value(json!({
             "read": 5, "delivered": 3, "unchanged": 2 - rejected, "suppressed": 0, "rejected": rejected,
         }))
@@ -236,8 +237,12 @@ fn a_run_with_dead_letters_is_told_with_their_causes_and_one_without_is_not() {
             })
             .collect::<Vec<_>>()
     };
-    assert_eq!(told(0), vec![]);
-    assert_eq!(told(2), vec![(true, "RecordsRejected".to_owned(), true)]);
+    let rejected = (true, "RecordsRejected".to_owned(), true);
+    let recovered = (false, "Recovered".to_owned(), true);
+    assert_eq!(told(0, None), vec![]);
+    assert_eq!(told(2, None), vec![rejected.clone()]);
+    assert_eq!(told(0, Some(1)), vec![recovered.clone()]);
+    assert_eq!(told(2, Some(1)), vec![recovered, rejected]);
 }
 
 #[test]
