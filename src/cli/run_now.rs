@@ -1,19 +1,15 @@
 //! `ferrygate run-now`: asks for a run of a pipeline's streams, beside their schedules.
 
-use std::time::Duration;
-
 use clap::Args;
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use serde_json::json;
 
 use crate::api::SyncPipeline;
 use crate::api::common::exit;
 use crate::api::sync_pipeline::RUN_NOW;
-
-/// How long the API server may take to answer.
-const API_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::cluster::{self, ANSWER};
 
 /// Which pipeline is asked.
 #[derive(Debug, Args)]
@@ -28,11 +24,9 @@ pub struct RunNowArgs {
 /// Asks, and returns the process's exit code.
 pub async fn run(args: RunNowArgs) -> i32 {
     let asked = async {
-        let mut config = Config::infer().await.map_err(kube::Error::InferConfig)?;
-        config.connect_timeout = Some(API_TIMEOUT);
-        config.read_timeout = Some(API_TIMEOUT);
-        let namespace = args.namespace.unwrap_or_else(|| config.default_namespace.clone());
-        request(Client::try_from(config)?, &namespace, &args.pipeline).await?;
+        let client = cluster::client(ANSWER).await?;
+        let namespace = args.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+        request(client, &namespace, &args.pipeline).await?;
         Ok::<_, kube::Error>(namespace)
     };
     match asked.await {

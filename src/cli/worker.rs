@@ -1,22 +1,19 @@
 //! `ferrygate worker`: what the container of a Job runs.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use kube::{Api, Client, Config};
+use kube::Api;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::api::common::{Outcome, exit};
 use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
+use crate::cluster::{ANSWER, client};
 use crate::secrets::{MOUNT, Secrets};
 use crate::worker::probe::{ProbeSpec, probe_sink, probe_source};
 use crate::worker::publish::StreamStatusWriter;
 use crate::worker::{RunSpec, sync};
-
-/// How long the API server may take to answer one request.
-const API_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a worker is to do.
 #[derive(Debug, Subcommand)]
@@ -102,15 +99,8 @@ fn api_error_exit_code(error: &kube::Error) -> i32 {
     }
 }
 
-async fn client() -> Result<Client, kube::Error> {
-    let mut config = Config::infer().await.map_err(kube::Error::InferConfig)?;
-    config.connect_timeout = Some(API_TIMEOUT);
-    config.read_timeout = Some(API_TIMEOUT);
-    Client::try_from(config)
-}
-
 async fn run_sync(args: SyncArgs, secrets: &Secrets, shutdown: CancellationToken) -> Result<Outcome, kube::Error> {
-    let client = client().await?;
+    let client = client(ANSWER).await?;
     let pipelines = Api::<SyncPipeline>::namespaced(client.clone(), &args.namespace);
     let pipeline = pipelines.get(&args.pipeline).await?;
     let status = pipeline.status.unwrap_or_default();
@@ -158,7 +148,7 @@ async fn run_sync(args: SyncArgs, secrets: &Secrets, shutdown: CancellationToken
 }
 
 async fn run_probe(args: ProbeArgs, secrets: &Secrets) -> Result<Outcome, kube::Error> {
-    let client = client().await?;
+    let client = client(ANSWER).await?;
     let spec = |name| ProbeSpec {
         name,
         run: args.run,

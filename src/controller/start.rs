@@ -18,7 +18,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, watcher};
-use kube::{Api, Client, Config, Resource, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -30,6 +30,7 @@ use super::metrics::Metrics;
 use super::{mapping, names, pipeline, server, sink, source};
 use crate::api::common::exit;
 use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
+use crate::cluster;
 
 /// How long the API server may take to answer; a watch is answered bit by bit, so this bounds its silence too.
 const API_TIMEOUT: Duration = Duration::from_secs(300);
@@ -73,10 +74,7 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> i32 {
 }
 
 async fn started(options: Options, shutdown: CancellationToken) -> Result<(), kube::Error> {
-    let mut config = Config::infer().await.map_err(kube::Error::InferConfig)?;
-    config.connect_timeout = Some(Duration::from_secs(10));
-    config.read_timeout = Some(API_TIMEOUT);
-    let client = Client::try_from(config)?;
+    let client = cluster::client(API_TIMEOUT).await?;
     let metrics = Arc::new(Metrics::new());
     let stop = shutdown.child_token();
     let served = tokio::spawn(server::serve(options.metrics_address, metrics.clone(), stop.clone()));
