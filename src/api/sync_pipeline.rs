@@ -141,6 +141,8 @@ pub enum Mode {
     validation = Rule::new("!has(self.timeZone) || has(self.cron)").message("timeZone goes with cron"),
     validation = Rule::new("!has(self.every) || duration(self.every) >= duration('1s')")
         .message("every must be at least 1s"),
+    validation = Rule::new("!has(self.every) || !self.every.matches('[.]|ms')")
+        .message("every must be in whole seconds and without fractions, for example 90s"),
     validation = Rule::new("!has(self.startingDeadline) || duration(self.startingDeadline) >= duration('10s')")
         .message("startingDeadline must be at least 10s: a shorter one might skip every slot")
 )]

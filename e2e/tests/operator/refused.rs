@@ -65,6 +65,14 @@ async fn invalid_resources_are_refused_with_the_field_and_the_rule() -> Result<(
         ),
         (
             with(
+                manifests::pipeline("j", "s", "s", "m", "5m"),
+                "/spec/streams/0/schedule",
+                json!({"every": "1500ms"}),
+            ),
+            "every must be in whole seconds",
+        ),
+        (
+            with(
                 manifests::pipeline("h", "s", "s", "m", "5m"),
                 "/spec/streams/0/deletes",
                 json!("Vanish"),
