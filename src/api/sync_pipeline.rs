@@ -352,7 +352,8 @@ pub struct StreamStatus {
 pub struct ActiveRun {
     /// The run's name, which is its Job's.
     pub name: String,
-    /// The number of this run among the stream's. It fences the state store: a lower one can't write any more.
+    /// The number of this run among the stream's, which grows from run to run; the first has the second of its start, so that it
+    /// grows also where the status was lost. It fences the state store: a lower one can't write any more.
     pub epoch: i64,
     /// The instant of the schedule that this run is for.
     pub slot_time: Time,

@@ -208,6 +208,7 @@ fn specify(
         sink: sink.spec.clone(),
         mapping: mapping.spec.clone(),
         epoch,
+        ran_before: epoch > 1,
         state_directory,
         published: None,
     })

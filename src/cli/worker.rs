@@ -136,6 +136,7 @@ async fn run_sync(args: SyncArgs, secrets: &Secrets, shutdown: CancellationToken
         stream,
         run: args.run,
         epoch: args.epoch,
+        ran_before: stream_status.last_run.is_some(),
         state_directory: args.state,
         published: stream_status.watermark,
     };

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use super::names;
 use crate::api::common::{Outcome, SecretKeySelector, exit};
+use crate::api::sync_pipeline::ActiveRun;
 use crate::api::{CdpSinkSpec, CrmSourceSpec, SyncPipeline};
 use crate::secrets::MOUNT;
 
@@ -26,6 +29,11 @@ pub const STREAM_LABEL: &str = "ferrygate.io/stream";
 pub const SOURCE_LABEL: &str = "ferrygate.io/source";
 /// The label that names the sink that is probed.
 pub const SINK_LABEL: &str = "ferrygate.io/sink";
+
+/// The annotation of a run's Job that has the run's number.
+const EPOCH_ANNOTATION: &str = "ferrygate.io/run-epoch";
+/// The annotation of a run's Job that has the instant of the schedule that the run is for.
+const SLOT_ANNOTATION: &str = "ferrygate.io/slot-time";
 
 /// How often a run's pod is tried again after an outage, with Kubernetes' own growing pause, before the run has failed.
 const RUN_BACKOFF_LIMIT: i32 = 4;
@@ -53,6 +61,8 @@ pub struct JobPlan<'a> {
     pub name: &'a str,
     /// The labels that name what it is for.
     pub labels: BTreeMap<String, String>,
+    /// What the Job tells of the run, should the status forget it.
+    pub annotations: BTreeMap<String, String>,
     /// The words after `ferrygate`.
     pub words: Vec<String>,
     /// The keys of Secrets that are mounted.
@@ -89,6 +99,7 @@ impl JobPlan<'_> {
                 "name": self.name,
                 "namespace": owner.namespace(),
                 "labels": labels,
+                "annotations": self.annotations,
                 "ownerReferences": owner.controller_owner_ref(&()).into_iter().collect::<Vec<_>>(),
             },
             "spec": {
@@ -214,6 +225,10 @@ pub fn sync_job(
             (PIPELINE_LABEL.to_owned(), names::label(&name)),
             (STREAM_LABEL.to_owned(), run.stream.to_owned()),
         ]),
+        annotations: BTreeMap::from([
+            (EPOCH_ANNOTATION.to_owned(), epoch.clone()),
+            (SLOT_ANNOTATION.to_owned(), run.slot.to_string()),
+        ]),
         words: words.map(str::to_owned).to_vec(),
         secrets: source_secrets(source).into_iter().chain(sink_secrets(sink)).collect(),
         claim: Some(names::state_claim(&name)),
@@ -236,6 +251,8 @@ pub struct Run<'a> {
     pub stream: &'a str,
     /// The run's number.
     pub epoch: i64,
+    /// The instant of the schedule that it is for.
+    pub slot: Timestamp,
     /// The MappingVersion's name.
     pub mapping: &'a str,
 }
@@ -276,6 +293,7 @@ pub fn probe_job<K: Resource<DynamicType = ()>>(
     let plan = JobPlan {
         name: run,
         labels,
+        annotations: BTreeMap::new(),
         words,
         secrets,
         claim: None,
@@ -304,6 +322,19 @@ pub fn state_claim(pipeline: &SyncPipeline) -> PersistentVolumeClaim {
         },
     });
     serde_json::from_value(claim).expect("the manifest is of a claim's form, which the tests hold it to")
+}
+
+/// The run that a Job was made for, as its annotations tell; `None` where they don't.
+pub fn run_of(job: &Job) -> Option<ActiveRun> {
+    let annotations = job.annotations();
+    let slot: Timestamp = annotations.get(SLOT_ANNOTATION)?.parse().ok()?;
+    Some(ActiveRun {
+        name: job.name_any(),
+        epoch: annotations.get(EPOCH_ANNOTATION)?.parse().ok()?,
+        slot_time: Time(slot),
+        start_time: job.creation_timestamp().unwrap_or(Time(slot)),
+        report: None,
+    })
 }
 
 /// How a Job stands.
@@ -463,6 +494,7 @@ mod tests {
             name: "people-contacts-1",
             stream: "contacts",
             epoch: 7,
+            slot: "2026-05-04T08:00:00Z".parse().unwrap(),
             mapping: "m-1.0.0",
         };
         let worker = WorkerImage {

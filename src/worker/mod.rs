@@ -54,6 +54,8 @@ pub struct RunSpec {
     pub run: String,
     /// The run's number among the stream's: it fences the state store.
     pub epoch: i64,
+    /// Whether a run of the stream has ended before, as far as the status tells.
+    pub ran_before: bool,
     /// The folder that holds the pipeline's state, a file a stream.
     pub state_directory: PathBuf,
     /// The watermark in the pipeline's status: the run goes on from it if the store is lost.

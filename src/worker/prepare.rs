@@ -63,7 +63,7 @@ pub(super) fn open(spec: &RunSpec) -> Result<Opened, Stop> {
             ));
             store.go_on_from(published.clone());
         }
-        (Origin::New, None) if spec.epoch > 1 => {
+        (Origin::New, None) if spec.ran_before => {
             notes.push(
                 "no watermark is known, neither in the state store nor in status: every record is read".to_owned(),
             );

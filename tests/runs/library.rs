@@ -51,6 +51,7 @@ impl Setting {
         let spec = RunSpec {
             run: format!("run-{epoch}"),
             epoch,
+            ran_before: epoch > 1,
             published,
             ..self.spec.clone()
         };
@@ -72,6 +73,7 @@ fn read(folder: &Path) -> (Secrets, RunSpec) {
         mapping: mapping.spec.clone(),
         run: String::new(),
         epoch: 0,
+        ran_before: false,
         state_directory: folder.join("state"),
         published: None,
     };

@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use kube::{
     Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
 use tokio::process::Command;
 
@@ -194,11 +194,28 @@ impl Cluster {
     /// # Errors
     /// When the kubeconfig can't be read.
     pub async fn client(&self) -> Result<Client> {
+        Ok(Client::try_from(self.config().await?)?)
+    }
+
+    /// A new client with the rights of a ServiceAccount's token alone.
+    ///
+    /// # Errors
+    /// When the kubeconfig can't be read.
+    pub async fn client_by_token(&self, token: &str) -> Result<Client> {
+        let mut config = self.config().await?;
+        config.auth_info = AuthInfo {
+            token: Some(token.to_owned().into()),
+            ..AuthInfo::default()
+        };
+        Ok(Client::try_from(config)?)
+    }
+
+    async fn config(&self) -> Result<Config> {
         let mut config = config(&self.kubeconfig).await?;
         if self.local().is_some() {
             config.proxy_url = None;
         }
-        Ok(Client::try_from(config)?)
+        Ok(config)
     }
 
     /// Makes a container image known to the cluster, from an archive as `docker save` writes it.

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 
 use super::super::act::Notice;
-use super::super::jobs::{Run, STREAM_LABEL, Standing, not_starting, standing, unreported};
+use super::super::jobs::{Run, STREAM_LABEL, Standing, not_starting, run_of, standing, unreported};
 use super::super::names;
 use super::super::schedule::Cadence;
 use super::health::{Health, verdicts};
@@ -49,6 +49,7 @@ pub struct OwnedRun {
     name: String,
     stream: String,
     epoch: i64,
+    slot: Timestamp,
     mapping: String,
     /// The source, whose Secrets are mounted.
     pub source: CrmSourceSpec,
@@ -63,6 +64,7 @@ impl OwnedRun {
             name: &self.name,
             stream: &self.stream,
             epoch: self.epoch,
+            slot: self.slot,
             mapping: &self.mapping,
         }
     }
@@ -90,6 +92,7 @@ pub fn decide(pipeline: &SyncPipeline, observed: &Observed, now: Timestamp) -> D
         .collect();
     remove_others(pipeline, &before, observed, &mut decision);
     for place in 0..decision.status.streams.len() {
+        recall(pipeline, place, observed, &mut decision);
         collect(place, observed, now, &mut decision, &mut health);
     }
     if let Ok(resolved) = &resolved {
@@ -148,6 +151,30 @@ fn remove_others(pipeline: &SyncPipeline, before: &SyncPipelineStatus, observed:
             decision.work.push(Work::Delete(run.name.clone()));
         }
     }
+}
+
+/// A status that was lost forgets its runs; the newest Job of the stream tells the last one again.
+fn recall(pipeline: &SyncPipeline, place: usize, observed: &Observed, decision: &mut Decision) {
+    let stream = &mut decision.status.streams[place];
+    if stream.active_run.is_some() {
+        return;
+    }
+    let last = stream.last_run.as_ref().map(|run| run.epoch);
+    let ours = observed.made.jobs.values().filter(|job| {
+        let owners = job.owner_references();
+        is_of(job, stream)
+            && owners
+                .iter()
+                .any(|owner| Some(&owner.uid) == pipeline.meta().uid.as_ref())
+    });
+    let forgotten = ours
+        .filter_map(run_of)
+        .filter(|run| last.is_none_or(|last| run.epoch > last));
+    stream.active_run = forgotten.max_by_key(|run| run.epoch);
+}
+
+fn is_of(job: &Job, stream: &StreamStatus) -> bool {
+    job.labels().get(STREAM_LABEL).is_some_and(|name| *name == stream.name)
 }
 
 /// A run whose Job has ended becomes the last run; Jobs that were kept long enough are deleted.
@@ -225,23 +252,28 @@ fn end(stream: &mut StreamStatus, run: &ActiveRun, outcome: Outcome, message: &s
     });
 }
 
-/// The finished Jobs of a stream beyond the last ones, and the last one that failed.
+/// The finished Jobs of a stream beyond the last ones, and the last one that failed; and those under way whose place another run
+/// has taken.
 fn outlived(observed: &Observed, stream: &StreamStatus) -> Vec<String> {
     let active = stream.active_run.as_ref().map(|run| run.name.as_str());
-    let mut finished: Vec<&Job> = observed
-        .made
-        .jobs
-        .values()
-        .filter(|job| job.labels().get(STREAM_LABEL).is_some_and(|name| *name == stream.name))
-        .filter(|job| Some(job.name_any().as_str()) != active && standing(job) != Standing::Active)
-        .collect();
-    finished.sort_by_key(|job| std::cmp::Reverse(job.creation_timestamp().map(|time| time.0)));
+    let others = observed.made.jobs.values().filter(|job| is_of(job, stream));
+    let others = others.filter(|job| Some(job.name_any().as_str()) != active);
+    let (mut finished, under_way): (Vec<&Job>, Vec<&Job>) = others.partition(|job| standing(job) != Standing::Active);
+    let newest = stream.active_run.as_ref().map(|run| run.epoch);
+    let newest = newest.or(stream.last_run.as_ref().map(|run| run.epoch));
+    let superseded = under_way
+        .into_iter()
+        .filter_map(run_of)
+        .filter(|run| newest.is_some_and(|newest| run.epoch < newest));
+    finished.sort_by_key(|job| std::cmp::Reverse(run_of(job).map(|run| run.epoch)));
     let failed = finished
         .iter()
         .find(|job| standing(job) != Standing::Complete)
         .map(|job| job.name_any());
     let old = finished.into_iter().skip(KEPT_JOBS).map(ResourceExt::name_any);
-    old.filter(|name| Some(name) != failed.as_ref()).collect()
+    old.filter(|name| Some(name) != failed.as_ref())
+        .chain(superseded.map(|run| run.name))
+        .collect()
 }
 
 /// Starts the run that is due, or creates the Job of the one that the status names.
@@ -270,7 +302,8 @@ fn advance(
         decision.notices.extend(skipped.map(|skipped| skip(stream, skipped)));
         match next {
             Some(Next { slot, start, .. }) if start <= now => {
-                let epoch = stream.last_run.as_ref().map_or(0, |run| run.epoch) + 1;
+                // A status without a last run may have been lost: the clock's number is higher than any that was counted.
+                let epoch = stream.last_run.as_ref().map_or(now.as_second(), |run| run.epoch + 1);
                 let uid = pipeline.uid().unwrap_or_default();
                 stream.active_run = Some(ActiveRun {
                     name: names::run(&uid, &pipeline.name_any(), &stream.name, slot, epoch),
@@ -300,6 +333,7 @@ fn advance(
             name: run.name.clone(),
             stream: stream.name.clone(),
             epoch: run.epoch,
+            slot: run.slot_time.0,
             mapping: resolved.mapping.name.clone(),
             source: resolved.source.clone(),
             sink: resolved.sink.clone(),

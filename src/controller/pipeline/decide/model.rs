@@ -7,6 +7,7 @@ use k8s_openapi::api::batch::v1::Job;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::super::super::jobs::{WorkerImage, sync_job};
 use super::tests::{at, job, observed, pipeline};
 use super::*;
 
@@ -30,6 +31,8 @@ enum Step {
     End { succeeds: bool, reports: bool },
     /// The clock moves.
     Tick { seconds: i64 },
+    /// Somebody wipes the status; the Jobs that have ended go, or stay.
+    Wipe { jobs: bool },
 }
 
 fn steps(faults: bool) -> impl Strategy<Value = Vec<Step>> {
@@ -125,7 +128,7 @@ impl World {
                         self.epoch = run.epoch;
                         let active = self.status().streams[0].active_run.clone().unwrap();
                         self.slots.insert(active.slot_time.0);
-                        jobs.extend([job(&run.name, "Suspended")]);
+                        jobs.insert(run.name.clone(), self.job(&run, "Suspended"));
                     }
                 }
                 Work::Delete(name) => drop(jobs.remove(&name)),
@@ -138,18 +141,39 @@ impl World {
     fn end(&mut self, succeeds: bool, reports: bool) {
         let Some(name) = self.active().pop() else { return };
         let mut status = self.status();
-        if let Some(run) = status.streams[0]
-            .active_run
-            .as_mut()
-            .filter(|run| run.name == name && reports)
-        {
+        let active = status.streams.iter_mut().find_map(|stream| stream.active_run.as_mut());
+        if let Some(run) = active.filter(|run| run.name == name && reports) {
             let outcome = if succeeds { "Succeeded" } else { "SourceUnavailable" };
             run.report = serde_json::from_value(json!({"outcome": outcome, "message": ""})).unwrap();
             self.write(&status);
         }
         let mut jobs = self.jobs().clone();
-        jobs.extend([job(&name, if succeeds { "Complete" } else { "Failed" })]);
+        let ended = job(&name, if succeeds { "Complete" } else { "Failed" }).1;
+        jobs.entry(name).and_modify(|job| job.status = ended.status);
         self.jobs.push(jobs);
+    }
+
+    /// The Job of a run, as it is made, in a state.
+    fn job(&self, run: &OwnedRun, condition: &str) -> Job {
+        let worker = WorkerImage {
+            image: "ferrygate".to_owned(),
+            pull_policy: "Never".to_owned(),
+        };
+        Job {
+            status: job("", condition).1.status,
+            ..sync_job(self.pipeline(), &run.borrowed(), &run.source, &run.sink, &worker)
+        }
+    }
+
+    /// Takes a second, as nobody is faster: the clock numbers the run that starts after it.
+    fn wipe(&mut self, jobs: bool) {
+        self.write(&SyncPipelineStatus::default());
+        if jobs {
+            let mut left = self.jobs().clone();
+            left.retain(|_, job| standing(job) == Standing::Active);
+            self.jobs.push(left);
+        }
+        self.now += SignedDuration::from_secs(1);
     }
 
     fn active(&self) -> Vec<String> {
@@ -165,6 +189,7 @@ impl World {
                 calls,
             } => drop(self.reconcile(pipeline_age, jobs_age, calls)),
             Step::End { succeeds, reports } => self.end(succeeds, reports),
+            Step::Wipe { jobs } => self.wipe(jobs),
             Step::Tick { seconds } => self.now += SignedDuration::from_secs(seconds),
         }
         assert!(self.active().len() <= 1, "two runs at once: {:?}", self.active());
@@ -196,6 +221,17 @@ proptest! {
     fn never_two_runs_at_once_and_never_none_again(steps in steps(true)) {
         let mut world = World::new();
         for step in &steps {
+            world.play(step);
+        }
+        world.goes_on();
+    }
+
+    #[test]
+    fn a_wiped_status_starts_no_second_run(steps in proptest::collection::vec(
+        prop_oneof![4 => steps(false), 1 => any::<bool>().prop_map(|jobs| vec![Step::Wipe { jobs }])], 1..12,
+    )) {
+        let mut world = World::new();
+        for step in steps.iter().flatten() {
             world.play(step);
         }
         world.goes_on();

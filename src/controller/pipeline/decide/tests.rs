@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
+use super::super::super::jobs::{WorkerImage, sync_job};
 use super::super::super::observe::Made;
 use super::*;
 use crate::api::conditions::{FRESH, READY, RECONCILED, RECONCILING, STALLED, SUSPENDED};
@@ -13,6 +14,9 @@ use crate::api::{CdpSink, CrmSource, MappingVersion};
 pub(super) fn at(text: &str) -> Timestamp {
     format!("2026-05-04T{text}Z").parse().unwrap()
 }
+
+/// When the first run of the tests starts; its second is the run's number.
+const FIRST: Timestamp = Timestamp::constant(1_777_881_601, 0);
 
 fn ready() -> Value {
     let now = at("07:00:00").to_string();
@@ -117,7 +121,7 @@ fn a_new_stream_starts_at_once_and_its_job_is_created_after_the_status_names_it(
         .collect();
     assert_eq!(
         (created, run.epoch, condition(&first, RECONCILING).0),
-        (vec![run.name.clone()], 1, "True")
+        (vec![run.name.clone()], FIRST.as_second(), "True")
     );
 
     // The process ended before the Job was created: the very same one is created, and the status stays.
@@ -177,7 +181,7 @@ fn a_run_that_ended_is_collected_and_the_next_starts_at_its_slot() {
             .active_run
             .as_ref()
             .map(|run| (run.epoch, run.slot_time.0)),
-        Some((2, next))
+        Some((FIRST.as_second() + 1, next))
     );
 }
 
@@ -270,9 +274,10 @@ fn slots_without_a_run_are_counted_once_and_a_late_run_is_made_or_not_by_the_dea
     assert_eq!(at_return(Some("1m")), (None, Some(10), 1, 0));
 }
 
+/// Which run starts, of those since the first.
 fn started(decision: &Decision) -> Option<i64> {
     let run = decision.status.streams[0].active_run.as_ref();
-    run.map(|run| run.epoch)
+    run.map(|run| run.epoch - FIRST.as_second() + 1)
 }
 
 #[test]
@@ -359,10 +364,7 @@ fn a_failed_run_is_tried_again_after_a_pause_or_at_once_when_something_was_chang
     let mut changed = pipeline(json!(failed.status));
     changed.metadata.generation = Some(2);
     let again = decide(&changed, &seen, at("08:01:05"));
-    assert_eq!(
-        again.status.streams[0].active_run.as_ref().map(|run| run.epoch),
-        Some(2)
-    );
+    assert_eq!(started(&again), Some(2));
 }
 
 #[test]
@@ -392,4 +394,59 @@ fn what_is_missing_is_said_and_starts_nothing() {
     for (change, reason, stalled) in cases {
         assert_eq!(missing(change), (reason.to_owned(), stalled.to_owned(), 0));
     }
+}
+
+#[test]
+fn a_status_that_was_lost_is_recalled_from_the_jobs_and_those_that_were_superseded_are_deleted() {
+    let first = decide(&pipeline(Value::Null), &observed(), FIRST);
+    let Some(Work::Create(run)) = first.work.into_iter().next() else {
+        panic!("no run started");
+    };
+    let worker = WorkerImage {
+        image: "ferrygate".to_owned(),
+        pull_policy: "Never".to_owned(),
+    };
+    let owner = pipeline(Value::Null);
+    let under_way = sync_job(&owner, &run.borrowed(), &run.source, &run.sink, &worker);
+    let seeing = |job: &Job| {
+        let mut seen = observed();
+        seen.made.jobs = BTreeMap::from([(job.name_any(), job.clone())]);
+        seen
+    };
+    let named = |decision: &Decision| {
+        decision.status.streams[0]
+            .active_run
+            .as_ref()
+            .map(|run| run.name.clone())
+    };
+    let now = at("08:00:20");
+
+    let recalled = decide(&pipeline(Value::Null), &seeing(&under_way), now);
+    assert_eq!((named(&recalled), recalled.work), (Some(run.name.clone()), vec![]));
+
+    let mut ended = under_way.clone();
+    ended.status = job("", "Complete").1.status;
+    let recalled = decide(&pipeline(Value::Null), &seeing(&ended), now);
+    let last = recalled.status.streams[0].last_run.as_ref();
+    assert_eq!(
+        (named(&recalled), last.map(|run| run.epoch), recalled.work),
+        (None, Some(FIRST.as_second()), vec![])
+    );
+
+    // Another pipeline of that name, which was deleted, left it.
+    let mut stranger = under_way.clone();
+    stranger.owner_references_mut()[0].uid = "another".to_owned();
+    let started = decide(&pipeline(Value::Null), &seeing(&stranger), now);
+    assert_ne!(named(&started), Some(run.name.clone()));
+
+    // The status names a later run.
+    let mut status = first.status;
+    let later = status.streams[0].active_run.as_mut().unwrap();
+    (later.name, later.epoch) = ("later".to_owned(), later.epoch + 1);
+    let superseded = decide(&pipeline(json!(status)), &seeing(&under_way), now);
+    assert!(
+        superseded.work.contains(&Work::Delete(run.name.clone())),
+        "{:?}",
+        superseded.work
+    );
 }
