@@ -58,12 +58,13 @@ async fn twenty_thousand_contacts_arrive_exactly_once_through_every_fault() -> R
     ]);
     tenant.tell(Simulated::Segment, "PUT", "faults", &cdp_faults).await?;
     tenant
-        .apply(&manifests::list(vec![
-            manifests::source("org"),
-            manifests::sink("workspace"),
-            manifests::mapping("contact"),
-            manifests::pipeline("people", "org", "workspace", "contact", "6h"),
-        ]))
+        .apply(&manifests::whole(manifests::pipeline(
+            "people",
+            "org",
+            "workspace",
+            "contact",
+            "6h",
+        )))
         .await?;
 
     until(PATIENCE, "the middle of the first run", async || {

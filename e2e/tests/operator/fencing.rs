@@ -38,12 +38,13 @@ async fn a_frozen_worker_that_was_superseded_moves_nothing_when_it_wakes() -> Re
     let slow = json!([{"match": {"path": "/services/data/v62.0/query"}, "kind": {"latency": {"ms": 2000}}}]);
     tenant.tell(Simulated::Salesforce, "PUT", "faults", &slow).await?;
     tenant
-        .apply(&manifests::list(vec![
-            manifests::source("org"),
-            manifests::sink("workspace"),
-            manifests::mapping("contact"),
-            manifests::pipeline("people", "org", "workspace", "contact", "6h"),
-        ]))
+        .apply(&manifests::whole(manifests::pipeline(
+            "people",
+            "org",
+            "workspace",
+            "contact",
+            "6h",
+        )))
         .await?;
     until(PATIENCE, "the middle of the first run", async || {
         let counts = tenant.get(Simulated::Segment, "counts").await?;
@@ -55,10 +56,10 @@ async fn a_frozen_worker_that_was_superseded_moves_nothing_when_it_wakes() -> Re
     let frozen = status.streams[0].active_run.clone().context("a run under way")?;
     let process = worker_of(&frozen.name).context("the worker's process")?;
     kill(process, Signal::SIGSTOP)?;
-    let successor = json!({"activeRun": {
+    let successor = json!({
         "name": "people-successor", "epoch": frozen.epoch + 1, "slotTime": frozen.slot_time, "startTime": frozen.start_time,
-    }});
-    let operations = json!([{"op": "replace", "path": "/status/streams/0/activeRun", "value": successor["activeRun"]}]);
+    });
+    let operations = json!([{"op": "replace", "path": "/status/streams/0/activeRun", "value": successor}]);
     pipelines(&tenant)
         .patch_status("people", &PatchParams::default(), &json_patch(&operations)?)
         .await?;

@@ -33,14 +33,7 @@ async fn fresh_turns_false_at_the_instant_the_objective_is_missed() -> Result<()
         .await?;
     let mut pipeline = manifests::pipeline("people", "org", "workspace", "contact", "6h");
     pipeline["spec"]["streams"][0]["freshness"]["objective"] = json!(format!("{OBJECTIVE}s"));
-    tenant
-        .apply(&manifests::list(vec![
-            manifests::source("org"),
-            manifests::sink("workspace"),
-            manifests::mapping("contact"),
-            pipeline,
-        ]))
-        .await?;
+    tenant.apply(&manifests::whole(pipeline)).await?;
     tenant
         .until_pipeline("people", Duration::from_secs(180), "the first run", is_fresh)
         .await?;

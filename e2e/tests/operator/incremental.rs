@@ -20,12 +20,13 @@ async fn synced(namespace: &str, every: &str) -> Result<Tenant> {
         .tell(Simulated::Salesforce, "POST", "seed", &json!({"contacts": 20}))
         .await?;
     tenant
-        .apply(&manifests::list(vec![
-            manifests::source("org"),
-            manifests::sink("workspace"),
-            manifests::mapping("contact"),
-            manifests::pipeline("people", "org", "workspace", "contact", every),
-        ]))
+        .apply(&manifests::whole(manifests::pipeline(
+            "people",
+            "org",
+            "workspace",
+            "contact",
+            every,
+        )))
         .await?;
     tenant
         .until_pipeline("people", PATIENCE, "the first run", |pipeline| runs(pipeline) >= 1)

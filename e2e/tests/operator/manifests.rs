@@ -81,6 +81,11 @@ pub fn pipeline(name: &str, source: &str, sink: &str, mapping: &str, every: &str
     )
 }
 
+/// A pipeline from `org` to `workspace` by `contact`, with these three.
+pub fn whole(pipeline: Value) -> String {
+    list(vec![source("org"), sink("workspace"), mapping("contact"), pipeline])
+}
+
 pub fn list(items: Vec<Value>) -> String {
     json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
 }

@@ -291,13 +291,13 @@ fn advance(
     let request = request(pipeline);
     let stream = &mut decision.status.streams[place];
     if stream.active_run.is_none() {
-        let requested = request.is_some() && request != stream.last_handled_request;
-        let deadline = pipeline.spec.streams[place].schedule.starting_deadline;
-        let next = next_run(stream, cadence, deadline.map(Into::into), changed, requested, now);
         if suspended {
             stream.next_run_time = None;
             return;
         }
+        let requested = request.is_some() && request != stream.last_handled_request;
+        let deadline = pipeline.spec.streams[place].schedule.starting_deadline;
+        let next = next_run(stream, cadence, deadline.map(Into::into), changed, requested, now);
         let skipped = next.as_ref().and_then(|next| next.skipped);
         decision.notices.extend(skipped.map(|skipped| skip(stream, skipped)));
         match next {

@@ -249,13 +249,19 @@ fn a_run_with_dead_letters_is_told_with_their_causes_and_one_without_is_not() {
     assert_eq!(told(2, Some(1)), vec![recovered, rejected]);
 }
 
+/// The status after the first run, and what is seen then.
+fn after_the_first_run() -> (SyncPipelineStatus, Observed) {
+    let status = decide(&pipeline(Value::Null), &observed(), FIRST).status;
+    let name = &status.streams[0].active_run.as_ref().unwrap().name;
+    let mut seen = observed();
+    seen.made.jobs = BTreeMap::from([job(name, "Complete")]);
+    let ended = decide(&pipeline(json!(status)), &seen, at("08:00:05")).status;
+    (ended, seen)
+}
+
 #[test]
 fn slots_without_a_run_are_counted_once_and_a_late_run_is_made_or_not_by_the_deadline() {
-    let mut status = decide(&pipeline(Value::Null), &observed(), at("08:00:01")).status;
-    let name = status.streams[0].active_run.as_mut().unwrap().name.clone();
-    let mut seen = observed();
-    seen.made.jobs = BTreeMap::from([job(&name, "Complete")]);
-    let ended = decide(&pipeline(json!(status)), &seen, at("08:00:05")).status;
+    let (ended, seen) = after_the_first_run();
     let next = ended.streams[0].next_run_time.clone().unwrap().0;
     // The controller comes back between two slots; nine of ten were missed before the one that makes the late run.
     let back = next + SignedDuration::from_mins(47);
@@ -282,11 +288,7 @@ fn started(decision: &Decision) -> Option<i64> {
 
 #[test]
 fn a_run_that_is_asked_for_starts_at_once_and_once() {
-    let mut status = decide(&pipeline(Value::Null), &observed(), at("08:00:01")).status;
-    let name = status.streams[0].active_run.as_mut().unwrap().name.clone();
-    let mut seen = observed();
-    seen.made.jobs = BTreeMap::from([job(&name, "Complete")]);
-    let ended = decide(&pipeline(json!(status)), &seen, at("08:00:05")).status;
+    let (ended, seen) = after_the_first_run();
     let asked = |status: &SyncPipelineStatus, token: &str, now: &str| {
         let mut pipeline = pipeline(json!(status));
         pipeline.annotations_mut().insert(RUN_NOW.to_owned(), token.to_owned());
