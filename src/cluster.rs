@@ -9,14 +9,22 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How long it may take to answer a request that is no watch.
 pub const ANSWER: Duration = Duration::from_secs(30);
 
-/// A client by the kubeconfig, or by the pod's ServiceAccount; `silence` is how long the API server may send nothing while it
-/// answers.
+/// How to reach it, by the kubeconfig or by the pod's ServiceAccount; `silence` is how long the API server may send nothing while
+/// it answers.
 ///
 /// # Errors
 /// When there is neither, or it can't be read.
-pub async fn client(silence: Duration) -> Result<Client, kube::Error> {
+pub async fn config(silence: Duration) -> Result<Config, kube::Error> {
     let mut config = Config::infer().await.map_err(kube::Error::InferConfig)?;
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(silence);
-    Client::try_from(config)
+    Ok(config)
+}
+
+/// A client with [`config`].
+///
+/// # Errors
+/// As `config`.
+pub async fn client(silence: Duration) -> Result<Client, kube::Error> {
+    Client::try_from(config(silence).await?)
 }

@@ -137,9 +137,9 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// At most so many requests a second; without a bound where it is `None`.
-    pub fn new(requests_per_second: Option<u32>) -> Self {
-        let interval = requests_per_second.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1));
+    /// At most one of `parts` equal parts of so many requests a second; without a bound where it is `None`.
+    pub fn new(requests_per_second: Option<u32>, parts: u32) -> Self {
+        let interval = requests_per_second.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate.max(1) * parts);
         Pace {
             interval,
             next: Mutex::new(Instant::now()),
@@ -327,7 +327,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pace_spreads_requests_evenly() {
-        let (pace, start) = (Pace::new(Some(4)), Instant::now());
+        let (pace, start) = (Pace::new(Some(8), 2), Instant::now());
         for _ in 0..5 {
             pace.turn().await;
         }

@@ -6,7 +6,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{Classification, ProbeResult, SecretValue};
-use super::crm_source::RequestLimits;
 
 /// One destination: its connection, how it identifies people, and what it may hold.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,7 +45,16 @@ pub struct CdpSinkSpec {
     pub max_classification: Classification,
     /// Bounds on the requests made to the CDP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limits: Option<RequestLimits>,
+    pub limits: Option<SinkLimits>,
+}
+
+/// Bounds on the requests made to a CDP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SinkLimits {
+    /// Requests a second that one run may make.
+    #[schemars(range(min = 1, max = 10000), extend("format" = "int32"))]
+    pub requests_per_second: u32,
 }
 
 fn default_max_classification() -> Classification {

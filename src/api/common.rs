@@ -5,6 +5,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::conditions::Reason;
+
 /// A duration as a resource may state it: whole or decimal numbers with a unit each, such as `90s` or `1h30m`. Stricter than
 /// Go's, so that what the API server takes is what the controller can read, and short enough for the cost of a CEL rule.
 pub const DURATION: &str = r"^([0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m|h))+$";
@@ -119,21 +121,21 @@ impl Outcome {
         }
     }
 
-    /// The name as conditions and Events show it.
-    pub fn reason(self) -> &'static str {
+    /// The reason that conditions and Events show for it.
+    pub fn reason(self) -> Reason {
         match self {
-            Outcome::Succeeded => "Succeeded",
-            Outcome::Interrupted => "Interrupted",
-            Outcome::AuthenticationFailed => "AuthenticationFailed",
-            Outcome::ConfigurationInvalid => "ConfigurationInvalid",
-            Outcome::SchemaDrifted => "SchemaDrifted",
-            Outcome::SourceThrottled => "SourceThrottled",
-            Outcome::SourceUnavailable => "SourceUnavailable",
-            Outcome::SinkUnavailable => "SinkUnavailable",
-            Outcome::SinkRefused => "SinkRefused",
-            Outcome::StateUnavailable => "StateUnavailable",
-            Outcome::Superseded => "Superseded",
-            Outcome::InternalError => "InternalError",
+            Outcome::Succeeded => Reason::Succeeded,
+            Outcome::Interrupted => Reason::Interrupted,
+            Outcome::AuthenticationFailed => Reason::AuthenticationFailed,
+            Outcome::ConfigurationInvalid => Reason::ConfigurationInvalid,
+            Outcome::SchemaDrifted => Reason::SchemaDrifted,
+            Outcome::SourceThrottled => Reason::SourceThrottled,
+            Outcome::SourceUnavailable => Reason::SourceUnavailable,
+            Outcome::SinkUnavailable => Reason::SinkUnavailable,
+            Outcome::SinkRefused => Reason::SinkRefused,
+            Outcome::StateUnavailable => Reason::StateUnavailable,
+            Outcome::Superseded => Reason::Superseded,
+            Outcome::InternalError => Reason::InternalError,
         }
     }
 }

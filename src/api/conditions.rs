@@ -1,7 +1,8 @@
-//! Condition types, and the one way to set a condition.
+//! Condition types, the closed list of their reasons, and the one way to set a condition.
 //!
 //! Conditions follow the [Kubernetes API conventions](https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md#typical-status-properties)
-//! and [kstatus](https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md).
+//! and [kstatus](https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md). [`violations`] holds them to
+//! that, in every test that makes a status.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -16,6 +17,8 @@ pub const STALLED: &str = "Stalled";
 pub const AUTHENTICATED: &str = "Authenticated";
 /// The objects that mappings name were described.
 pub const SCHEMA_OBSERVED: &str = "SchemaObserved";
+/// The org has API requests left; the message says which runs hold the source's places where others wait for one.
+pub const WITHIN_BUDGET: &str = "WithinBudget";
 /// The mapping compiles.
 pub const COMPILED: &str = "Compiled";
 /// Every stream with an objective meets it.
@@ -24,6 +27,107 @@ pub const FRESH: &str = "Fresh";
 pub const RECONCILED: &str = "Reconciled";
 /// No run is started, because the spec says so.
 pub const SUSPENDED: &str = "Suspended";
+
+macro_rules! reasons {
+    ($($(#[doc = $words:literal])+ $name:ident,)+) => {
+        /// Why a condition is as it is: the closed list, which `docs/conditions.md` explains.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $($(#[doc = $words])+ $name,)+
+        }
+
+        impl Reason {
+            /// All of them.
+            pub const ALL: &[Reason] = &[$(Reason::$name),+];
+
+            /// The CamelCase word that a condition or an Event shows.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Reason::$name => stringify!($name),)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// All is well.
+    Succeeded,
+    /// The first probe of this generation has not ended.
+    Probing,
+    /// The first run has not ended.
+    FirstRun,
+    /// `suspend` is true.
+    Suspended,
+    /// `suspend` is not true.
+    NotSuspended,
+    /// The resource can't be read by this version of the controller.
+    Undecodable,
+    /// The namespace has no ServiceAccount for workers.
+    WorkerServiceAccountMissing,
+    /// A pod does not start.
+    PodNotStarting,
+    /// The API server refused the Job of a run or a probe.
+    JobRefused,
+    /// `sourceRef` names nothing.
+    SourceNotFound,
+    /// `sinkRef` names nothing.
+    SinkNotFound,
+    /// `mappingRef` comes to nothing.
+    MappingNotFound,
+    /// The mapping does not fit the sink or a stream's object.
+    MappingInvalid,
+    /// A schedule can't be followed.
+    InvalidSchedule,
+    /// The source was never found well, or waits for a person.
+    SourceNotReady,
+    /// The sink was never found well, or waits for a person.
+    SinkNotReady,
+    /// A run was ended from outside.
+    Interrupted,
+    /// The CRM refused the credentials.
+    AuthenticationFailed,
+    /// A resource, a Secret's key or a mapping is wrong.
+    ConfigurationInvalid,
+    /// The CRM no longer has a field or an object that the mapping names.
+    SchemaDrifted,
+    /// The CRM's request quota, or the share of it that a run may use, is used up.
+    SourceThrottled,
+    /// The CRM is away.
+    SourceUnavailable,
+    /// The CDP is away.
+    SinkUnavailable,
+    /// The CDP refused the credentials or the whole request.
+    SinkRefused,
+    /// The state store can't be read or written.
+    StateUnavailable,
+    /// Another run has taken the place.
+    Superseded,
+    /// A defect of Ferrygate.
+    InternalError,
+    /// Every objective is met.
+    ObjectiveMet,
+    /// An objective is missed.
+    ObjectiveMissed,
+    /// No stream has an objective.
+    NoObjective,
+    /// The counts agree.
+    CountsAgree,
+    /// The counts differ.
+    CountsDiffer,
+    /// Not every stream has been counted.
+    NotCounted,
+    /// The mapping compiles.
+    Compiled,
+    /// The mapping does not compile.
+    CompileFailed,
+    /// Runs of this source start as soon as they are due.
+    PlacesFree,
+    /// Runs wait until others of this source have ended.
+    PlacesTaken,
+    /// The org has no API requests left.
+    BudgetExhausted,
+}
 
 /// The status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +141,11 @@ pub enum Status {
 }
 
 impl Status {
+    /// True or False.
+    pub fn of(holds: bool) -> Status {
+        if holds { Status::True } else { Status::False }
+    }
+
     /// The word that the API has for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -54,21 +163,55 @@ pub struct Verdict {
     pub kind: &'static str,
     /// Whether it holds.
     pub status: Status,
-    /// One CamelCase word of the documented list.
-    pub reason: &'static str,
+    /// Why.
+    pub reason: Reason,
     /// What a person should know and do. It carries no clock.
     pub message: String,
 }
 
 impl Verdict {
     /// A verdict of the given type, status, reason and message.
-    pub fn new(kind: &'static str, status: Status, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(kind: &'static str, status: Status, reason: Reason, message: impl Into<String>) -> Self {
         Verdict {
             kind,
             status,
             reason,
             message: message.into(),
         }
+    }
+}
+
+/// How a resource stands: exactly one of the three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It does what its spec says.
+    Ready,
+    /// It is on its way, or waits for what passes by itself.
+    Reconciling,
+    /// It waits for a person.
+    Stalled,
+}
+
+impl Standing {
+    /// Of a resource that is not ready: whether it waits for a person.
+    pub fn unready(needs_a_person: bool) -> Standing {
+        if needs_a_person {
+            Standing::Stalled
+        } else {
+            Standing::Reconciling
+        }
+    }
+
+    /// `Ready`, `Reconciling` and `Stalled`, which so never contradict one another.
+    pub fn verdicts(self, reason: Reason, message: impl Into<String>) -> Vec<Verdict> {
+        let message = message.into();
+        [
+            (READY, Standing::Ready),
+            (RECONCILING, Standing::Reconciling),
+            (STALLED, Standing::Stalled),
+        ]
+        .map(|(kind, standing)| Verdict::new(kind, Status::of(self == standing), reason, message.clone()))
+        .into()
     }
 }
 
@@ -86,8 +229,8 @@ pub fn conditions(before: &[Condition], verdicts: Vec<Verdict>, generation: i64,
             Condition {
                 type_: verdict.kind.to_owned(),
                 status: status.to_owned(),
-                reason: verdict.reason.to_owned(),
-                message: verdict.message,
+                reason: verdict.reason.as_str().to_owned(),
+                message: verdict.message.chars().take(LONGEST_MESSAGE).collect(),
                 observed_generation: Some(generation),
                 last_transition_time,
             }
@@ -100,4 +243,124 @@ pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
     conditions
         .iter()
         .any(|condition| condition.type_ == kind && condition.status == "True")
+}
+
+/// How the conditions of a resource break the rules that they are to follow: none where all is well. `before` are those that
+/// the resource had before, of which `lastTransitionTime` must be kept.
+pub fn violations(before: &[Condition], after: &[Condition], generation: i64) -> Vec<String> {
+    let mut broken = Vec::new();
+    let holding: Vec<_> = [READY, RECONCILING, STALLED]
+        .into_iter()
+        .filter(|kind| is_true(after, kind))
+        .collect();
+    if holding.len() != 1 {
+        broken.push(format!(
+            "of Ready, Reconciling and Stalled one must be True, not {holding:?}"
+        ));
+    }
+    for (place, condition) in after.iter().enumerate() {
+        let kind = &condition.type_;
+        let mut is_broken = |rule: &str| broken.push(format!("{kind}: {rule}"));
+        if after[..place].iter().any(|earlier| earlier.type_ == *kind) {
+            is_broken("is there twice");
+        }
+        if !["True", "False", "Unknown"].contains(&condition.status.as_str()) {
+            is_broken("its status is no status");
+        }
+        if !Reason::ALL.iter().any(|reason| reason.as_str() == condition.reason) {
+            is_broken("its reason is not in the documented list");
+        }
+        if condition.message.is_empty() {
+            is_broken("it says nothing");
+        }
+        if condition.message.chars().count() > LONGEST_MESSAGE {
+            is_broken("its message is longer than the API server takes");
+        }
+        if condition
+            .observed_generation
+            .is_none_or(|observed| observed > generation)
+        {
+            is_broken("its observedGeneration is ahead of the resource");
+        }
+        let kept = before
+            .iter()
+            .find(|earlier| earlier.type_ == *kind && earlier.status == condition.status);
+        if kept.is_some_and(|earlier| earlier.last_transition_time != condition.last_transition_time) {
+            is_broken("its lastTransitionTime moved without a transition");
+        }
+    }
+    broken
+}
+
+/// The longest message that the schema of a condition takes, in characters.
+/// <https://pkg.go.dev/k8s.io/apimachinery/pkg/apis/meta/v1#Condition>
+const LONGEST_MESSAGE: usize = 32_768;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn every_reason_is_documented() {
+        let documented = include_str!("../../docs/conditions.md");
+        let missing: Vec<_> = Reason::ALL
+            .iter()
+            .filter(|reason| !documented.contains(&format!("`{}`", reason.as_str())))
+            .collect();
+        assert_eq!(missing, Vec::<&Reason>::new());
+    }
+
+    #[test]
+    fn a_resource_has_one_standing_and_its_transition_time_moves_with_the_status_only() {
+        let first = conditions(&[], Standing::Ready.verdicts(Reason::Succeeded, "well"), 1, at(1));
+        let same = conditions(&first, Standing::Ready.verdicts(Reason::Suspended, "rests"), 2, at(2));
+        let other = conditions(
+            &same,
+            Standing::unready(true).verdicts(Reason::SinkRefused, "no"),
+            2,
+            at(3),
+        );
+        let told = |conditions: &[Condition]| {
+            conditions
+                .iter()
+                .map(|each| (each.status == "True", each.last_transition_time.0.as_second()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            [told(&first), told(&same), told(&other)],
+            [
+                vec![(true, 1), (false, 1), (false, 1)],
+                vec![(true, 1), (false, 1), (false, 1)],
+                vec![(false, 3), (false, 1), (true, 3)],
+            ]
+        );
+        assert_eq!(violations(&first, &same, 2), Vec::<String>::new());
+        assert_eq!(violations(&same, &other, 2), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_breaks_a_rule_is_told() {
+        let well = conditions(&[], Standing::Ready.verdicts(Reason::Succeeded, "well"), 2, at(1));
+        type Break = fn(&mut Vec<Condition>);
+        let cases: [(Break, usize); 8] = [
+            (|these| these[1].status = "True".into(), 1),
+            (|these| these[0].status = "Maybe".into(), 2),
+            (|these| these[0].reason = "Unheard".into(), 1),
+            (|these| these[0].message.clear(), 1),
+            (|these| these[0].message = "x".repeat(40_000), 1),
+            (|these| these[0].observed_generation = Some(3), 1),
+            (|these| these[0].last_transition_time = Time(at(9)), 1),
+            (|these| these.push(these[0].clone()), 1),
+        ];
+        for (number, (change, expected)) in cases.into_iter().enumerate() {
+            let mut these = well.clone();
+            change(&mut these);
+            let told = violations(&well, &these, 2);
+            assert_eq!(told.len(), expected, "case {number}: {told:?}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! `CrmSource`: one CRM org or portal.
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::Duration;
 use kube::{CustomResource, KubeSchema};
@@ -50,15 +52,24 @@ pub struct CrmSourceSpec {
     /// A Salesforce org.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub salesforce: Option<SalesforceSource>,
-    /// Bounds on the requests made to the org.
+    /// Bounds on the requests made to the org, by all runs together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limits: Option<RequestLimits>,
+    pub limits: Option<SourceLimits>,
+    /// How many runs may go on at once, over every pipeline that uses this source. The others wait: first those of the
+    /// suppression lane start, then the one that is nearest to missing its objective.
+    #[serde(default = "default_max_concurrent_runs")]
+    #[schemars(range(min = 1, max = 1000), extend("format" = "int32"))]
+    pub max_concurrent_runs: u32,
     /// How often the probe logs in and reads the schema anew.
     #[serde(default)]
     pub schema_check: SchemaCheck,
     /// No probe and no run of any pipeline is started while this is true.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
+}
+
+fn default_max_concurrent_runs() -> u32 {
+    4
 }
 
 /// A Salesforce org, reached by its REST API.
@@ -134,13 +145,66 @@ pub struct ClientCredentials {
     pub client_secret: SecretValue,
 }
 
-/// Bounds on the requests made to a CRM or a CDP.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Bounds on the requests made to a CRM, of which each of `maxConcurrentRuns` gets an equal part.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct RequestLimits {
-    /// Requests a second that one run may make.
+pub struct SourceLimits {
+    /// Requests a second that all runs together may make.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000), extend("format" = "int32"))]
-    pub requests_per_second: u32,
+    pub requests_per_second: Option<u32>,
+    /// How much of the daily requests that the org has left when they start all runs together may use, for example `30%`: the
+    /// rest is left to others. A run that has used its part is parked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daily_request_share: Option<Percent>,
+}
+
+/// A whole number of hundredths, written `30%`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(u8);
+
+impl Percent {
+    /// So many hundredths of a number.
+    pub fn of(self, whole: i64) -> i64 {
+        let hundredths = i128::from(whole) * i128::from(self.0) / 100;
+        // At most the whole, which fits.
+        i64::try_from(hundredths).unwrap_or(whole)
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
+impl Serialize for Percent {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let number = text.strip_suffix('%').and_then(|digits| digits.parse().ok());
+        match number {
+            Some(number @ 1..=100) => Ok(Percent(number)),
+            _ => Err(serde::de::Error::custom(format!(
+                "{text:?} is no share: it must be a whole number from 1 to 100 with a percent sign, for example 30%"
+            ))),
+        }
+    }
+}
+
+impl JsonSchema for Percent {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Percent".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^([1-9][0-9]?|100)%$" })
+    }
 }
 
 /// How often the probe logs in and reads the schema anew.
@@ -172,7 +236,7 @@ pub struct CrmSourceStatus {
     /// The generation that the conditions speak of; -1 until a controller has seen the resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Reconciling`, `Stalled`, `Authenticated`, `SchemaObserved`.
+    /// `Ready`, `Reconciling`, `Stalled`, `Authenticated`, `SchemaObserved`, `WithinBudget`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -107,6 +107,9 @@ pub struct Stream {
     /// How old the CDP's picture may grow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freshness: Option<Freshness>,
+    /// Which runs start first where the source has no place for all.
+    #[serde(default, skip_serializing_if = "Lane::is_standard")]
+    pub lane: Lane,
     /// What becomes of a record that was deleted in the CRM.
     #[serde(default)]
     pub deletes: Deletes,
@@ -130,6 +133,22 @@ pub enum Mode {
     /// What changed since the watermark; the first run reads everything.
     #[default]
     Incremental,
+}
+
+/// Which runs start first where the source has no place for all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Lane {
+    /// The run starts that is nearest to missing its objective.
+    #[default]
+    Standard,
+    /// For withdrawals of consent: runs start before all of the standard lane.
+    Suppression,
+}
+
+impl Lane {
+    fn is_standard(&self) -> bool {
+        *self == Lane::Standard
+    }
 }
 
 /// When a run starts: exactly one of `every` and `cron`.

@@ -325,7 +325,7 @@ fn as_table(ended: &[Ended]) -> String {
         table.add_row([
             pipeline.clone(),
             stream.clone(),
-            result.outcome.reason().to_owned(),
+            result.outcome.reason().as_str().to_owned(),
             counts.read.to_string(),
             counts.delivered.to_string(),
             counts.unchanged.to_string(),

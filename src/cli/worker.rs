@@ -162,6 +162,6 @@ async fn run_probe(args: ProbeArgs, secrets: &Secrets) -> Result<Outcome, kube::
         (None, None) => unreachable!("clap requires one of --source, --sink"),
     };
     // A probe that wrote its result has done its work, whatever it found: a Job that fails would only be run again.
-    info!(outcome = result.outcome.reason(), "{}", result.message);
+    info!(outcome = result.outcome.reason().as_str(), "{}", result.message);
     Ok(Outcome::Succeeded)
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::core::Request;
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -12,18 +14,25 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tracing::info;
 
+use super::cache::Cache;
 use super::jobs::WorkerImage;
+use super::key::Name;
+use super::light::{self, Cause, WatchedJob};
+use super::metrics::Metrics;
+use crate::api::conditions::Reason;
 
 /// What every reconcile has at hand.
 pub struct Context {
+    /// What is known of the cluster.
+    pub cache: Cache,
     /// Talks to the API server.
     pub client: Client,
     /// Publishes Events.
     pub recorder: Recorder,
     /// What workers run in.
     pub worker: WorkerImage,
-    /// Counts and times reconciles.
-    pub metrics: Arc<super::metrics::Metrics>,
+    /// Counts and times what is done.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why an action was not performed.
@@ -74,19 +83,20 @@ fn in_short(error: &kube::Error) -> String {
 pub struct Notice {
     /// Whether it needs attention.
     pub warning: bool,
-    /// One CamelCase word.
-    pub reason: String,
+    /// One CamelCase word of the documented list.
+    pub reason: &'static str,
     /// What happened and what to do.
     pub message: String,
 }
 
 /// Writes the whole status where it differs, under the resource's `resourceVersion`: a stale view is refused and decided anew.
+/// Returns the resource as it is after a write.
 pub async fn write_status<K, S>(
     context: &Context,
     resource: &K,
     before: Option<&S>,
     after: &S,
-) -> Result<bool, ActError>
+) -> Result<Option<K>, ActError>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Clone
@@ -95,7 +105,7 @@ where
     S: Serialize + PartialEq,
 {
     if before == Some(after) {
-        return Ok(false);
+        return Ok(None);
     }
     // A merge patch leaves what it does not name: a field that is gone must be named null.
     let mut status = json!(after);
@@ -106,9 +116,11 @@ where
     }
     let patch = json!({"metadata": {"resourceVersion": resource.resource_version()}, "status": status});
     let api: Api<K> = Api::namespaced(context.client.clone(), &resource.namespace().unwrap_or_default());
-    api.patch_status(&resource.name_any(), &PatchParams::default(), &Patch::Merge(patch))
+    let mut written = api
+        .patch_status(&resource.name_any(), &PatchParams::default(), &Patch::Merge(patch))
         .await?;
-    Ok(true)
+    written.meta_mut().managed_fields = None;
+    Ok(Some(written))
 }
 
 /// Whether a view of a resource is the newest one.
@@ -124,21 +136,51 @@ where
     Ok(newest.is_some_and(|newest| newest.resource_version() == resource.resource_version()))
 }
 
-/// Creates a Job. One of that name that is ours is the very run that is wanted: nothing is started twice.
+/// Creates a Job. One of that name that is ours is the very run that is wanted: nothing is started twice. A refusal is noted, so
+/// that the next decision tells it.
 pub async fn create_job(context: &Context, job: &Job, owner_uid: Option<&str>) -> Result<(), ActError> {
-    let api: Api<Job> = Api::namespaced(context.client.clone(), &job.namespace().unwrap_or_default());
-    match api.create(&PostParams::default(), job).await {
-        Ok(_) => {
+    let created = try_create_job(context, job, owner_uid).await;
+    let refused = match &created {
+        Err(error @ ActError::Api(kube::Error::Api(_)) | error @ ActError::NotOurs { .. }) if !error.is_moot() => {
+            Some(Cause {
+                reason: Reason::JobRefused.as_str().to_owned(),
+                message: error.to_string(),
+            })
+        }
+        _ => None,
+    };
+    context.cache.change(|index| {
+        let name = Name::of(job);
+        let is_new = (refused.is_some() || created.is_ok()) && index.set_cause(name, refused);
+        light::owner(&job.metadata)
+            .filter(|_| is_new)
+            .map(|(owner, _)| owner)
+            .into_iter()
+            .collect()
+    });
+    created
+}
+
+async fn try_create_job(context: &Context, job: &Job, owner_uid: Option<&str>) -> Result<(), ActError> {
+    let namespace = job.namespace().unwrap_or_default();
+    let body = serde_json::to_vec(job).map_err(kube::Error::SerdeError)?;
+    let request = Request::new(Job::url_path(&(), Some(&namespace)))
+        .create(&PostParams::default(), body)
+        .map_err(kube::Error::BuildRequest)?;
+    // The answer is as light as what is watched.
+    match context.client.request::<WatchedJob>(request).await {
+        Ok(created) => {
             info!(job = job.name_any(), "created");
+            context.cache.put(created);
             Ok(())
         }
         Err(kube::Error::Api(status)) if status.code == 409 => {
-            let there = api.get(&job.name_any()).await?;
-            if there
-                .owner_references()
-                .iter()
-                .any(|owner| Some(owner.uid.as_str()) == owner_uid)
-            {
+            let there = Api::<WatchedJob>::namespaced(context.client.clone(), &namespace)
+                .get(&job.name_any())
+                .await?;
+            let is_ours = |owner: &OwnerReference| Some(owner.uid.as_str()) == owner_uid;
+            if there.owner_references().iter().any(is_ours) {
+                context.cache.put(there);
                 Ok(())
             } else {
                 Err(ActError::NotOurs {
@@ -180,7 +222,7 @@ pub async fn notify(context: &Context, about: &ObjectReference, notice: &Notice)
         } else {
             EventType::Normal
         },
-        reason: notice.reason.clone(),
+        reason: notice.reason.to_owned(),
         note: Some(notice.message.chars().take(1000).collect()),
         action: "Reconcile".to_owned(),
         secondary: None,

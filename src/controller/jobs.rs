@@ -1,17 +1,15 @@
-//! The Jobs of runs and probes, and how one that has ended is read.
+//! The Jobs of runs and probes, and the claim that holds a pipeline's state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::{Job, JobStatus};
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceRequirements};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ResourceRequirements};
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use super::names;
-use crate::api::common::{Outcome, SecretKeySelector, exit};
-use crate::api::sync_pipeline::ActiveRun;
+use crate::api::common::{SecretKeySelector, exit};
 use crate::api::{CdpSinkSpec, CrmSourceSpec, SyncPipeline};
 use crate::secrets::MOUNT;
 
@@ -31,9 +29,9 @@ pub const SOURCE_LABEL: &str = "ferrygate.io/source";
 pub const SINK_LABEL: &str = "ferrygate.io/sink";
 
 /// The annotation of a run's Job that has the run's number.
-const EPOCH_ANNOTATION: &str = "ferrygate.io/run-epoch";
+pub const EPOCH_ANNOTATION: &str = "ferrygate.io/run-epoch";
 /// The annotation of a run's Job that has the instant of the schedule that the run is for.
-const SLOT_ANNOTATION: &str = "ferrygate.io/slot-time";
+pub const SLOT_ANNOTATION: &str = "ferrygate.io/slot-time";
 
 /// How often a run's pod is tried again after an outage, with Kubernetes' own growing pause, before the run has failed.
 const RUN_BACKOFF_LIMIT: i32 = 4;
@@ -324,149 +322,9 @@ pub fn state_claim(pipeline: &SyncPipeline) -> PersistentVolumeClaim {
     serde_json::from_value(claim).expect("the manifest is of a claim's form, which the tests hold it to")
 }
 
-/// The run that a Job was made for, as its annotations tell; `None` where they don't.
-pub fn run_of(job: &Job) -> Option<ActiveRun> {
-    let annotations = job.annotations();
-    let slot: Timestamp = annotations.get(SLOT_ANNOTATION)?.parse().ok()?;
-    Some(ActiveRun {
-        name: job.name_any(),
-        epoch: annotations.get(EPOCH_ANNOTATION)?.parse().ok()?,
-        slot_time: Time(slot),
-        start_time: job.creation_timestamp().unwrap_or(Time(slot)),
-        report: None,
-    })
-}
-
-/// How a Job stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It is under way.
-    Active,
-    /// It has succeeded.
-    Complete,
-    /// It has failed: the reason that Kubernetes gives, and its words.
-    Failed(String, String),
-}
-
-/// How a Job stands, by its conditions.
-pub fn standing(job: &Job) -> Standing {
-    let holds = |status: &JobStatus, kind: &str| {
-        let conditions = status.conditions.clone().unwrap_or_default();
-        conditions
-            .into_iter()
-            .find(|condition| condition.type_ == kind && condition.status == "True")
-    };
-    let Some(status) = &job.status else {
-        return Standing::Active;
-    };
-    if holds(status, "Complete").is_some() {
-        Standing::Complete
-    } else if let Some(failed) = holds(status, "Failed") {
-        Standing::Failed(failed.reason.unwrap_or_default(), failed.message.unwrap_or_default())
-    } else {
-        Standing::Active
-    }
-}
-
-/// What a failed Job says of a worker that reported nothing.
-pub fn unreported(reason: &str, message: &str, pods: &[&Pod]) -> (Outcome, String) {
-    let terminated = pods
-        .iter()
-        .filter_map(|pod| {
-            pod.status
-                .as_ref()?
-                .container_statuses
-                .as_ref()?
-                .first()?
-                .state
-                .as_ref()?
-                .terminated
-                .as_ref()
-        })
-        .max_by_key(|terminated| terminated.finished_at.as_ref().map(|time| time.0));
-    let code = terminated.map(|terminated| terminated.exit_code);
-    if terminated.is_some_and(|terminated| terminated.reason.as_deref() == Some("OOMKilled")) {
-        return (
-            Outcome::ConfigurationInvalid,
-            "the worker was killed because it used more memory than its limit; raise jobTemplate.resources.limits.memory"
-                .to_owned(),
-        );
-    }
-    let outcome = match code {
-        Some(exit::CONFIGURATION) => Outcome::ConfigurationInvalid,
-        Some(exit::PARKED) => Outcome::SourceThrottled,
-        Some(exit::SUPERSEDED) => Outcome::Superseded,
-        Some(exit::OUTAGE) => Outcome::SourceUnavailable,
-        Some(exit::DEFECT | 101) => Outcome::InternalError,
-        _ => Outcome::Interrupted,
-    };
-    let ended = code.map_or_else(
-        || "its pod left no exit code".to_owned(),
-        |code| format!("exit code {code}"),
-    );
-    (
-        outcome,
-        format!("the worker ended without a report ({ended}); the Job says {reason}: {message}"),
-    )
-}
-
-/// Why a pod does not start, in the words of whoever knows.
-pub fn not_starting(pods: &[&Pod]) -> Option<(String, String)> {
-    const PASSING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
-    pods.iter().find_map(|pod| {
-        let status = pod.status.as_ref()?;
-        let waiting = status
-            .container_statuses
-            .iter()
-            .flatten()
-            .filter_map(|container| container.state.as_ref()?.waiting.as_ref())
-            .find(|waiting| {
-                waiting
-                    .reason
-                    .as_deref()
-                    .is_some_and(|reason| !PASSING.contains(&reason))
-            });
-        if let Some(waiting) = waiting {
-            return Some((
-                waiting.reason.clone().unwrap_or_default(),
-                waiting.message.clone().unwrap_or_default(),
-            ));
-        }
-        let unscheduled = status
-            .conditions
-            .iter()
-            .flatten()
-            .find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
-        Some((
-            unscheduled.reason.clone().unwrap_or_default(),
-            unscheduled.message.clone().unwrap_or_default(),
-        ))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn job(conditions: Value) -> Job {
-        serde_json::from_value(json!({"metadata": {"name": "j"}, "status": {"conditions": conditions}})).unwrap()
-    }
-
-    #[test]
-    fn a_job_s_standing_is_read_from_its_conditions() {
-        let cases = [
-            (json!([]), Standing::Active),
-            (json!([{"type": "FailureTarget", "status": "True"}]), Standing::Active),
-            (json!([{"type": "Complete", "status": "True"}]), Standing::Complete),
-            (
-                json!([{"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "message": "exit code 78"}]),
-                Standing::Failed("PodFailurePolicy".into(), "exit code 78".into()),
-            ),
-        ];
-        for (conditions, expected) in cases {
-            assert_eq!(standing(&job(conditions)), expected);
-        }
-    }
 
     #[test]
     fn a_run_s_job_is_restricted_owned_and_mounts_only_the_keys_that_are_named() {

@@ -1,38 +1,40 @@
 //! `MappingVersion`: compiled, and counted by the pipelines that take it.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
-use kube::api::{Api, ListParams};
-use kube::runtime::controller::Action;
-use kube::{Resource, ResourceExt};
+use kube::Resource;
+use kube::core::DeserializeGuard;
 
 use super::act::{ActError, Context, write_status};
-use crate::api::conditions::{COMPILED, READY, STALLED, Status, Verdict, conditions};
-use crate::api::{MappingVersion, MappingVersionStatus, SyncPipeline};
+use super::key::Name;
+use crate::api::conditions::{COMPILED, Reason, Standing, Status, Verdict, conditions};
+use crate::api::{MappingVersionStatus, SyncPipeline};
 use crate::mapping::{CompileError, Plan};
 
-/// Reconciles one mapping version.
-pub async fn reconcile(mapping: Arc<MappingVersion>, context: Arc<Context>) -> Result<Action, ActError> {
-    let (name, namespace) = (mapping.name_any(), mapping.namespace().unwrap_or_default());
-    let pipelines: Api<SyncPipeline> = Api::namespaced(context.client.clone(), &namespace);
-    let used_by = pipelines
-        .list(&ListParams::default())
-        .await?
-        .items
-        .iter()
-        .filter(|one| takes(one, &name))
-        .count();
+/// Reconciles one mapping version at an instant.
+///
+/// # Errors
+/// When its status could not be written.
+pub async fn reconcile(name: &Name, context: &Context, now: Timestamp) -> Result<Option<Timestamp>, ActError> {
+    let (mapping, used_by) = {
+        let index = context.cache.lock();
+        let Some(mapping) = index.mappings().get(name).cloned() else {
+            return Ok(None);
+        };
+        let pipelines = index.pipelines().of(&name.namespace);
+        (mapping, pipelines.filter(|(_, one)| takes(one, &name.name)).count())
+    };
     let generation = mapping.meta().generation.unwrap_or_default();
     let before = mapping.status.clone().unwrap_or_default();
     let said = verdicts(&Plan::check_spec(&mapping.spec));
     let after = MappingVersionStatus {
         observed_generation: Some(generation),
-        conditions: conditions(&before.conditions, said, generation, Timestamp::now()),
+        conditions: conditions(&before.conditions, said, generation, now),
         used_by: Some(i32::try_from(used_by).unwrap_or(i32::MAX)),
     };
-    write_status(&context, mapping.as_ref(), mapping.status.as_ref(), &after).await?;
-    Ok(Action::await_change())
+    if let Some(written) = write_status(context, mapping.as_ref(), mapping.status.as_ref(), &after).await? {
+        context.cache.put(DeserializeGuard(Ok(written)));
+    }
+    Ok(None)
 }
 
 fn takes(pipeline: &SyncPipeline, mapping: &str) -> bool {
@@ -41,19 +43,14 @@ fn takes(pipeline: &SyncPipeline, mapping: &str) -> bool {
 }
 
 fn verdicts(errors: &[CompileError]) -> Vec<Verdict> {
-    if errors.is_empty() {
-        let message = "the mapping compiles";
-        return vec![
-            Verdict::new(READY, Status::True, "Compiled", message),
-            Verdict::new(STALLED, Status::False, "Compiled", message),
-            Verdict::new(COMPILED, Status::True, "Compiled", message),
-        ];
-    }
-    let listed: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    let message = format!("{}. Write the corrected mapping as a new version.", listed.join("; "));
-    vec![
-        Verdict::new(READY, Status::False, "CompileFailed", message.clone()),
-        Verdict::new(STALLED, Status::True, "CompileFailed", message.clone()),
-        Verdict::new(COMPILED, Status::False, "CompileFailed", message),
-    ]
+    let (standing, reason, message) = if errors.is_empty() {
+        (Standing::Ready, Reason::Compiled, "the mapping compiles".to_owned())
+    } else {
+        let listed: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        let message = format!("{}. Write the corrected mapping as a new version.", listed.join("; "));
+        (Standing::Stalled, Reason::CompileFailed, message)
+    };
+    let mut said = standing.verdicts(reason, message.clone());
+    said.push(Verdict::new(COMPILED, Status::of(errors.is_empty()), reason, message));
+    said
 }

@@ -4,10 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::act::Notice;
-use super::jobs::{Standing, not_starting, standing, unreported};
-use super::observe::{Made, missing_service_account};
+use super::light::{Cause, LightJob, Standing as JobStanding};
+use super::observe::{Made, Start, missing_service_account};
+use super::outcome::unreported;
 use crate::api::common::{Outcome, ProbeResult};
-use crate::api::conditions::{READY, RECONCILING, STALLED, Status, Verdict};
+use crate::api::conditions::{Reason, Standing, Verdict};
 
 /// How long after a failed probe the next one starts.
 const RETRY: SignedDuration = SignedDuration::from_secs(60);
@@ -26,7 +27,9 @@ pub struct Decision {
     /// What a person must know.
     pub notice: Option<Notice>,
     /// Why the probe's pod does not start.
-    pub not_starting: Option<(String, String)>,
+    pub not_starting: Option<Cause>,
+    /// A Job that does not come to run, whose Events may tell why.
+    pub look_into: Option<String>,
 }
 
 /// What is to be decided on.
@@ -60,13 +63,29 @@ pub fn decide(question: &Question<'_>) -> Decision {
         wake: None,
         notice: None,
         not_starting: None,
+        look_into: None,
     };
     if let Some(active) = question.active {
-        match question.made.jobs.get(active).map(standing) {
+        match question.made.jobs.get(active) {
             // The status names a probe whose Job is not there: the controller ended between the two, or another removed it.
-            None => decision.create = question.made.has_service_account,
-            Some(Standing::Active) => decision.not_starting = not_starting(&question.made.pods_of(active)),
-            Some(ended) => collect(&mut decision, question, active, &ended),
+            None => {
+                decision.create = question.made.has_service_account;
+                decision.not_starting = question.made.causes.get(active).cloned();
+            }
+            Some(job) if job.is_active() => {
+                match question.made.start_of(job, question.now) {
+                    Start::Made => {}
+                    Start::Awaited(by) => decision.wake = by,
+                    Start::Hindered(cause, by) => {
+                        decision.not_starting = Some(cause);
+                        decision.wake = by;
+                    }
+                }
+                if question.made.is_to_be_looked_into(job, question.now) {
+                    decision.look_into = Some(active.to_owned());
+                }
+            }
+            Some(job) => collect(&mut decision, question, active, job),
         }
     }
     if decision.active.is_none() && !question.suspended && question.made.has_service_account {
@@ -81,12 +100,12 @@ pub fn decide(question: &Question<'_>) -> Decision {
     decision
 }
 
-fn collect(decision: &mut Decision, question: &Question<'_>, active: &str, ended: &Standing) {
+fn collect(decision: &mut Decision, question: &Question<'_>, active: &str, ended: &LightJob) {
     decision.active = None;
     let reported = question.result.is_some_and(|result| result.run == active);
     if !reported {
-        let (outcome, message) = match ended {
-            Standing::Failed(reason, message) => unreported(reason, message, &question.made.pods_of(active)),
+        let (outcome, message) = match &ended.standing {
+            JobStanding::Failed { reason, message, .. } => unreported(reason, message, question.made.pods_of(active)),
             _ => (Outcome::InternalError, "the probe ended without a result".to_owned()),
         };
         decision.result = Some(ProbeResult {
@@ -104,7 +123,7 @@ fn collect(decision: &mut Decision, question: &Question<'_>, active: &str, ended
     {
         decision.notice = Some(Notice {
             warning: true,
-            reason: result.outcome.reason().to_owned(),
+            reason: result.outcome.reason().as_str(),
             message: result.message.clone(),
         });
     }
@@ -124,56 +143,58 @@ fn due(result: Option<&ProbeResult>, question: &Question<'_>) -> Timestamp {
     result.time.0.checked_add(pause).unwrap_or(question.now)
 }
 
-/// `Ready`, `Reconciling` and `Stalled`, from what is known of the probes. They never contradict one another: a resource is
-/// ready, on its way, or waits for a person.
+/// `Ready`, `Reconciling` and `Stalled`, from what is known of the probes.
 pub fn verdicts(decision: &Decision, question: &Question<'_>, namespace: &str) -> Vec<Verdict> {
     let current = decision
         .result
         .as_ref()
         .filter(|result| result.observed_generation == question.generation);
-    let (ready, reason, message, stalled) = if !question.made.has_service_account {
+    let (standing, reason, message) = if !question.made.has_service_account {
         (
-            false,
-            "WorkerServiceAccountMissing",
+            Standing::Stalled,
+            Reason::WorkerServiceAccountMissing,
             missing_service_account(namespace),
-            true,
         )
-    } else if let Some((why, words)) = &decision.not_starting {
-        (
-            false,
-            "PodNotStarting",
-            format!("the probe's pod does not start: {why}: {words}"),
-            false,
-        )
+    } else if let Some(cause) = &decision.not_starting {
+        let (reason, message) = not_starting("the probe", cause);
+        (Standing::Reconciling, reason, message)
     } else {
         match current {
-            Some(result) if result.outcome == Outcome::Succeeded => (true, "Succeeded", result.message.clone(), false),
+            Some(result) if result.outcome == Outcome::Succeeded => {
+                (Standing::Ready, Reason::Succeeded, result.message.clone())
+            }
             Some(result) => (
-                false,
+                Standing::unready(needs_a_person(result.outcome)),
                 result.outcome.reason(),
                 result.message.clone(),
-                needs_a_person(result.outcome),
             ),
             None if question.suspended => (
-                false,
-                "Suspended",
+                Standing::Reconciling,
+                Reason::Suspended,
                 "spec.suspend is true, and it was never probed".into(),
-                false,
             ),
             None => (
-                false,
-                "Probing",
+                Standing::Reconciling,
+                Reason::Probing,
                 "the first probe of this generation is under way".to_owned(),
-                false,
             ),
         }
     };
-    let status = |holds: bool| if holds { Status::True } else { Status::False };
-    vec![
-        Verdict::new(READY, status(ready), reason, message.clone()),
-        Verdict::new(RECONCILING, status(!ready && !stalled), reason, message.clone()),
-        Verdict::new(STALLED, status(stalled), reason, message),
-    ]
+    standing.verdicts(reason, message)
+}
+
+/// What is said of a Job that does not come to run; `whose` says whose it is.
+pub fn not_starting(whose: &str, cause: &Cause) -> (Reason, String) {
+    let Cause { reason, message } = cause;
+    if reason == Reason::JobRefused.as_str() {
+        (
+            Reason::JobRefused,
+            format!("the Job of {whose} was not made: {message}"),
+        )
+    } else {
+        let words = format!("the pod of {whose} does not start: {reason}: {message}");
+        (Reason::PodNotStarting, words)
+    }
 }
 
 /// Whether trying again can't help until a person has mended something.

@@ -11,12 +11,29 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
+use super::watch::Synced;
 
-/// Serves until `shutdown`.
-pub async fn serve(address: SocketAddr, metrics: Arc<Metrics>, shutdown: CancellationToken) -> std::io::Result<()> {
+/// Serves until `shutdown`. It is ready once the cache holds every kind, so that a rollout waits for what the new version may not
+/// read.
+pub async fn serve(
+    address: SocketAddr,
+    metrics: Arc<Metrics>,
+    synced: Vec<Synced>,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    let ready = async move || {
+        if synced.iter().all(Synced::is_synced) {
+            (StatusCode::OK, "ok")
+        } else {
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the cache does not hold every kind yet",
+            )
+        }
+    };
     let routes = Router::new()
         .route("/healthz", get(async || "ok"))
-        .route("/readyz", get(async || "ok"))
+        .route("/readyz", get(ready))
         .route("/metrics", get(async move || exposition(&metrics)));
     let listener = TcpListener::bind(address).await?;
     axum::serve(listener, routes)

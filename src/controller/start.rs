@@ -1,41 +1,35 @@
-//! Starts the operator: leader election, the server, and a controller a kind.
+//! Starts the operator: the watches, the server, leader election, and a work queue a kind.
 
-use std::fmt::{Debug, Display};
-use std::future::Future;
-use std::hash::Hash;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use futures::channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use jiff::Timestamp;
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::controller::Action;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ServiceAccount};
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{Controller, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info_span, warn};
 
 use super::act::{ActError, Context};
-use super::jobs::{MANAGED_BY, PIPELINE_LABEL, SINK_LABEL, SOURCE_LABEL, WorkerImage};
+use super::cache::Cache;
+use super::jobs::WorkerImage;
+use super::key::{Key, Kind};
 use super::leader::Candidate;
+use super::light::{WatchedJob, WatchedPod};
 use super::metrics::Metrics;
-use super::{mapping, names, pipeline, server, sink, source};
+use super::queue::{Ended, work};
+use super::watch::{Synced, Watches};
+use super::{calls, mapping, pipeline, server, sink, source, undecodable};
 use crate::api::common::exit;
 use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
 use crate::cluster;
 
-/// How long the API server may take to answer; a watch is answered bit by bit, so this bounds its silence too.
-const API_TIMEOUT: Duration = Duration::from_secs(300);
-/// How soon a reconcile that failed is tried again.
-const RETRY: Duration = Duration::from_secs(2);
+/// How long a watch may be silent. It is asked for anew before that.
+const SILENCE: Duration = Duration::from_secs(60);
 /// The Lease's name.
 const LEASE_NAME: &str = "ferrygate-controller";
 
@@ -74,11 +68,25 @@ pub async fn run(options: Options, shutdown: CancellationToken) -> i32 {
 }
 
 async fn started(options: Options, shutdown: CancellationToken) -> Result<(), kube::Error> {
-    let client = cluster::client(API_TIMEOUT).await?;
-    let metrics = Arc::new(Metrics::new());
-    let stop = shutdown.child_token();
-    let served = tokio::spawn(server::serve(options.metrics_address, metrics.clone(), stop.clone()));
+    let (touched, keys) = mpsc::unbounded();
+    let cache = Cache::new(touched);
+    let mut metrics = Metrics::new();
+    metrics.watch(cache.clone());
+    let metrics = Arc::new(metrics);
 
+    // Whoever stands by has a warm cache as well.
+    let namespaces = match options.namespaces {
+        none if none.is_empty() => vec![None],
+        these => these.into_iter().map(Some).collect(),
+    };
+    let watching = cluster::client(SILENCE).await?;
+    let mut watches = Watches::new(watching, cache.clone(), metrics.clone(), namespaces);
+    let needs = Needs::watch(&mut watches);
+    let stop = shutdown.child_token();
+    let served = server::serve(options.metrics_address, metrics.clone(), needs.all(), stop.clone());
+    let served = tokio::spawn(served);
+
+    let client = calls::counted(cluster::config(cluster::ANSWER).await?, metrics.clone())?;
     let candidate = options
         .lease_namespace
         .as_deref()
@@ -90,38 +98,29 @@ async fn started(options: Options, shutdown: CancellationToken) -> Result<(), ku
         }
     }
     metrics.leads(true);
+    let reporter = Reporter {
+        controller: "ferrygate".to_owned(),
+        instance: Some(options.identity),
+    };
     let context = Arc::new(Context {
-        client: client.clone(),
-        recorder: Recorder::new(
-            client.clone(),
-            Reporter {
-                controller: "ferrygate".to_owned(),
-                instance: Some(options.identity.clone()),
-            },
-        ),
+        cache,
+        recorder: Recorder::new(client.clone(), reporter),
+        client,
         worker: WorkerImage {
             image: options.worker_image,
             pull_policy: options.worker_image_pull_policy,
         },
         metrics: metrics.clone(),
     });
-    let scopes = if options.namespaces.is_empty() {
-        vec![None]
-    } else {
-        options.namespaces.into_iter().map(Some).collect()
-    };
-    let controllers: FuturesUnordered<_> = scopes
-        .iter()
-        .map(|scope| serve_scope(scope.as_deref(), context.clone(), stop.clone()))
-        .collect();
-    let controllers = controllers.collect::<Vec<()>>();
+    let queues = queues(context, needs, keys);
     match candidate {
-        None => {
-            controllers.await;
-        }
+        None => tokio::select! {
+            () = queues => {}
+            () = shutdown.cancelled() => {}
+        },
         // One that can't renew ends at once, before another may begin: nothing that is under way here is waited for.
         Some(candidate) => tokio::select! {
-            _ = controllers => candidate.hold(stop.clone()).await,
+            () = queues => {}
             () = candidate.hold(shutdown.clone()) => {}
         },
     }
@@ -131,178 +130,141 @@ async fn started(options: Options, shutdown: CancellationToken) -> Result<(), ku
     Ok(())
 }
 
-fn scoped<K>(client: &Client, scope: Option<&str>) -> Api<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-{
-    match scope {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
+/// What the cache must hold before a kind is reconciled: a watch that is not permitted holds up only what needs it.
+struct Needs {
+    sources: Synced,
+    sinks: Synced,
+    mappings: Synced,
+    pipelines: Synced,
+    jobs: Synced,
+    pods: Synced,
+    accounts: Synced,
+    claims: Synced,
+}
+
+impl Needs {
+    fn watch(watches: &mut Watches) -> Needs {
+        Needs {
+            sources: watches.watch::<DeserializeGuard<CrmSource>>(),
+            sinks: watches.watch::<DeserializeGuard<CdpSink>>(),
+            mappings: watches.watch::<DeserializeGuard<MappingVersion>>(),
+            pipelines: watches.watch::<DeserializeGuard<SyncPipeline>>(),
+            jobs: watches.watch::<WatchedJob>(),
+            pods: watches.watch::<WatchedPod>(),
+            accounts: watches.watch::<PartialObjectMeta<ServiceAccount>>(),
+            claims: watches.watch::<PartialObjectMeta<PersistentVolumeClaim>>(),
+        }
     }
-}
 
-/// Runs the four controllers over a namespace, or over all.
-async fn serve_scope(scope: Option<&str>, context: Arc<Context>, stop: CancellationToken) {
-    let client = &context.client;
-    let all = watcher::Config::default;
-    let ours = watcher::Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
-
-    let pipelines = Controller::new(scoped::<SyncPipeline>(client, scope), all());
-    let store = pipelines.store();
-    context.metrics.watch(store.clone());
-    let by_source = referring(&store, |pipeline, source: &CrmSource| {
-        pipeline.spec.source_ref.name == source.name_any()
-    });
-    let by_sink = referring(&store, |pipeline, sink: &CdpSink| {
-        pipeline.spec.sink_ref.name == sink.name_any()
-    });
-    let by_mapping = referring(&store, |pipeline, mapping: &MappingVersion| {
-        pipeline.spec.mapping_ref.name == mapping.spec.mapping
-    });
-    let pipelines = pipelines
-        .owns(scoped::<Job>(client, scope), ours.clone())
-        .watches(
-            scoped::<Pod>(client, scope),
-            ours.clone(),
-            labelled(&store, PIPELINE_LABEL),
-        )
-        .watches(scoped::<CrmSource>(client, scope), all(), by_source)
-        .watches(scoped::<CdpSink>(client, scope), all(), by_sink)
-        .watches(scoped::<MappingVersion>(client, scope), all(), by_mapping);
-
-    let sources = Controller::new(scoped::<CrmSource>(client, scope), all());
-    let source_pods = labelled(&sources.store(), SOURCE_LABEL);
-    let sources = sources
-        .owns(scoped::<Job>(client, scope), ours.clone())
-        .watches(scoped::<Pod>(client, scope), ours.clone(), source_pods)
-        .watches(scoped::<SyncPipeline>(client, scope), all(), |pipeline| {
-            let namespace = pipeline.namespace().unwrap_or_default();
-            Some(ObjectRef::new(&pipeline.spec.source_ref.name).within(&namespace))
-        });
-
-    let sinks = Controller::new(scoped::<CdpSink>(client, scope), all());
-    let sink_pods = labelled(&sinks.store(), SINK_LABEL);
-    let sinks =
-        sinks
-            .owns(scoped::<Job>(client, scope), ours.clone())
-            .watches(scoped::<Pod>(client, scope), ours, sink_pods);
-
-    let mappings = Controller::new(scoped::<MappingVersion>(client, scope), all());
-    let versions = mappings.store();
-    let mappings = mappings.watches(
-        scoped::<SyncPipeline>(client, scope),
-        all(),
-        move |pipeline: SyncPipeline| {
-            let same = move |mapping: &Arc<MappingVersion>| {
-                mapping.namespace() == pipeline.namespace() && mapping.spec.mapping == pipeline.spec.mapping_ref.name
-            };
-            versions
-                .state()
-                .into_iter()
-                .filter(same)
-                .map(|mapping| ObjectRef::from_obj(&*mapping))
-                .collect::<Vec<_>>()
-        },
-    );
-
-    tokio::join!(
-        drive("SyncPipeline", pipelines, pipeline::reconcile, &context, &stop),
-        drive("CrmSource", sources, source::reconcile, &context, &stop),
-        drive("CdpSink", sinks, sink::reconcile, &context, &stop),
-        drive("MappingVersion", mappings, mapping::reconcile, &context, &stop),
-    );
-}
-
-/// The pipelines of a cache that refer to a resource.
-fn referring<K, F>(store: &Store<SyncPipeline>, refers: F) -> impl Fn(K) -> Vec<ObjectRef<SyncPipeline>> + use<K, F>
-where
-    K: Resource<DynamicType = ()>,
-    F: Fn(&SyncPipeline, &K) -> bool,
-{
-    let store = store.clone();
-    move |resource| {
-        let same =
-            |pipeline: &Arc<SyncPipeline>| pipeline.namespace() == resource.namespace() && refers(pipeline, &resource);
-        store
-            .state()
-            .into_iter()
-            .filter(same)
-            .map(|pipeline| ObjectRef::from_obj(&*pipeline))
-            .collect()
+    fn all(&self) -> Vec<Synced> {
+        self.of(Kind::SyncPipeline)
     }
-}
 
-/// The resources of a cache that a Pod's label names.
-fn labelled<K>(store: &Store<K>, label: &'static str) -> impl Fn(Pod) -> Vec<ObjectRef<K>> + use<K>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    let store = store.clone();
-    move |pod| {
-        let Some(value) = pod.labels().get(label) else {
-            return Vec::new();
+    fn of(&self, kind: Kind) -> Vec<Synced> {
+        let needs = match kind {
+            Kind::CrmSource => vec![&self.sources, &self.pipelines, &self.jobs, &self.pods, &self.accounts],
+            Kind::CdpSink => vec![&self.sinks, &self.jobs, &self.pods, &self.accounts],
+            Kind::MappingVersion => vec![&self.mappings, &self.pipelines],
+            Kind::SyncPipeline => vec![
+                &self.sources,
+                &self.sinks,
+                &self.mappings,
+                &self.pipelines,
+                &self.jobs,
+                &self.pods,
+                &self.accounts,
+                &self.claims,
+            ],
         };
-        let same = |one: &Arc<K>| one.namespace() == pod.namespace() && names::label(&one.name_any()) == *value;
-        store
-            .state()
-            .into_iter()
-            .filter(same)
-            .map(|one| ObjectRef::from_obj(&*one))
-            .collect()
+        needs.into_iter().cloned().collect()
     }
 }
 
-async fn drive<K, R, F>(
-    kind: &'static str,
-    controller: Controller<K>,
-    reconcile: R,
-    context: &Arc<Context>,
-    stop: &CancellationToken,
-) where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-    K::DynamicType: Eq + Hash + Clone,
-    R: Fn(Arc<K>, Arc<Context>) -> F + Clone,
-    F: Future<Output = Result<Action, ActError>> + Send + 'static,
-{
-    let measured = |resource: Arc<K>, context: Arc<Context>| {
-        let (started, metrics) = (Instant::now(), context.metrics.clone());
-        let work = reconcile(resource, context);
-        async move {
-            let done = work.await;
-            metrics.reconciled(kind, done.is_ok(), started.elapsed());
-            done
-        }
-    };
-    let failed = |resource: Arc<K>, error: &ActError, _: Arc<Context>| {
-        if !error.is_moot() {
-            warn!(kind, namespace = resource.namespace(), name = resource.name_any(), %error, "a reconcile failed");
-        }
-        Action::requeue(RETRY)
-    };
-    controller
-        .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(measured, failed, context.clone())
-        .for_each(|ended| async move {
-            if let Err(error) = ended {
-                log_queue_error(kind, &error);
-            }
+/// Works on what is touched, a queue a kind.
+async fn queues(context: Arc<Context>, needs: Needs, keys: UnboundedReceiver<Key>) {
+    let (senders, queues): (Vec<_>, Vec<_>) = Kind::ALL
+        .into_iter()
+        .map(|kind| {
+            let (sender, keys) = mpsc::unbounded();
+            ((kind, sender), queue(kind, context.clone(), needs.of(kind), keys))
         })
-        .await;
-    info!(kind, "stopped");
+        .unzip();
+    tokio::join!(distribute(keys, senders), futures::future::join_all(queues));
 }
 
-fn log_queue_error(kind: &str, error: &dyn Display) {
-    tracing::debug!(kind, %error, "the queue");
-}
-
-/// Decide again at an instant, or when something changes.
-pub fn wake_at(wake: Option<Timestamp>, now: Timestamp) -> Action {
-    match wake {
-        None => Action::await_change(),
-        // A moment past it, so that the decision finds it passed.
-        Some(wake) => {
-            let left = Duration::try_from(wake.duration_since(now)).unwrap_or_default();
-            Action::requeue(left + Duration::from_millis(5))
+async fn distribute(mut keys: UnboundedReceiver<Key>, queues: Vec<(Kind, UnboundedSender<Key>)>) {
+    while let Some(key) = keys.next().await {
+        if let Some((_, queue)) = queues.iter().find(|(kind, _)| *kind == key.kind) {
+            let _ = queue.unbounded_send(key);
         }
     }
+}
+
+async fn queue(kind: Kind, context: Arc<Context>, needs: Vec<Synced>, keys: UnboundedReceiver<Key>) {
+    for need in &needs {
+        need.wait().await;
+    }
+    let reconcile = |key: Key| {
+        let span = info_span!(
+            "reconcile",
+            kind = kind.as_str(),
+            namespace = key.name.namespace,
+            name = key.name.name
+        );
+        measured(key, context.clone()).instrument(span)
+    };
+    let depth = |depth| context.metrics.queued(kind.as_str(), depth);
+    work(keys, reconcile, depth).await;
+}
+
+async fn measured(key: Key, context: Arc<Context>) -> Ended {
+    let started = Instant::now();
+    let done = reconcile(&key, &context).await;
+    context
+        .metrics
+        .reconciled(key.kind.as_str(), done.is_ok(), started.elapsed());
+    match done {
+        Ok(wake) => Ended::Well(wake.map(pause)),
+        Err(error) => {
+            if !error.is_moot() {
+                warn!(%error, "a reconcile failed");
+            }
+            Ended::Failed
+        }
+    }
+}
+
+async fn reconcile(key: &Key, context: &Context) -> Result<Option<Timestamp>, ActError> {
+    let (name, now) = (&key.name, Timestamp::now());
+    let undecodable = {
+        let index = context.cache.lock();
+        let error = match key.kind {
+            Kind::CrmSource => index.sources().undecodable(name),
+            Kind::CdpSink => index.sinks().undecodable(name),
+            Kind::MappingVersion => index.mappings().undecodable(name),
+            Kind::SyncPipeline => index.pipelines().undecodable(name),
+        };
+        error.map(str::to_owned)
+    };
+    if let Some(error) = undecodable {
+        let reported = match key.kind {
+            Kind::CrmSource => undecodable::report::<CrmSource>(name, &error, context, now).await,
+            Kind::CdpSink => undecodable::report::<CdpSink>(name, &error, context, now).await,
+            Kind::MappingVersion => undecodable::report::<MappingVersion>(name, &error, context, now).await,
+            Kind::SyncPipeline => undecodable::report::<SyncPipeline>(name, &error, context, now).await,
+        };
+        return reported.map(|()| None);
+    }
+    match key.kind {
+        Kind::CrmSource => source::reconcile(name, context, now).await,
+        Kind::CdpSink => sink::reconcile(name, context, now).await,
+        Kind::MappingVersion => mapping::reconcile(name, context, now).await,
+        Kind::SyncPipeline => pipeline::reconcile(name, context, now).await,
+    }
+}
+
+/// How long until an instant, and a moment more, so that the next decision finds it passed.
+fn pause(wake: Timestamp) -> Duration {
+    let left = Duration::try_from(wake.duration_since(Timestamp::now())).unwrap_or_default();
+    left + Duration::from_millis(5)
 }

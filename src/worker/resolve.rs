@@ -1,5 +1,7 @@
 //! Which version of a mapping a pipeline takes.
 
+use std::borrow::Borrow;
+
 use semver::{Version, VersionReq};
 
 use crate::api::MappingVersion;
@@ -54,11 +56,10 @@ pub enum UnresolvedMapping {
 
 /// The version that a reference comes to: the exact one or, of a range, the highest that exists. `versions` are those of the
 /// pipeline's namespace. A version of just digits is exact, not a range of what is compatible with it.
-pub fn resolve_mapping<'m>(
+pub fn resolve_mapping<V: Borrow<MappingVersion>>(
     reference: &MappingReference,
-    versions: impl IntoIterator<Item = &'m MappingVersion>,
-) -> Result<&'m MappingVersion, UnresolvedMapping> {
-    let versions: Vec<_> = versions.into_iter().collect();
+    versions: impl IntoIterator<Item = V>,
+) -> Result<V, UnresolvedMapping> {
     let fits: Box<dyn Fn(&Version) -> bool> = match Version::parse(&reference.version) {
         Ok(exact) => Box::new(move |version| *version == exact),
         Err(_) => {
@@ -69,32 +70,37 @@ pub fn resolve_mapping<'m>(
             Box::new(move |version| range.matches(version))
         }
     };
-    let mut of_mapping: Vec<(Version, &MappingVersion)> = versions
-        .iter()
-        .filter(|candidate| candidate.spec.mapping == reference.name)
-        .filter_map(|candidate| Some((Version::parse(&candidate.spec.version).ok()?, *candidate)))
-        .collect();
+    let (mut of_mapping, mut others) = (Vec::new(), Vec::new());
+    for candidate in versions {
+        let spec = &candidate.borrow().spec;
+        match Version::parse(&spec.version) {
+            Ok(version) if spec.mapping == reference.name => of_mapping.push((version, candidate)),
+            _ => others.push(spec.mapping.clone()),
+        }
+    }
     if of_mapping.is_empty() {
         return Err(UnresolvedMapping::NoMapping {
             name: reference.name.clone(),
-            mappings: listed(versions.iter().map(|candidate| candidate.spec.mapping.clone())),
+            mappings: listed(others.into_iter()),
         });
     }
     of_mapping.sort_by(|(left, _), (right, _)| left.cmp(right));
-    let mut fitting = of_mapping.iter().rev().filter(|(version, _)| fits(version));
+    let all: Vec<_> = of_mapping.iter().map(|(version, _)| version.to_string()).collect();
+    let mut fitting = of_mapping.into_iter().rev().filter(|(version, _)| fits(version));
     let Some((version, highest)) = fitting.next() else {
         return Err(UnresolvedMapping::NoVersion {
             name: reference.name.clone(),
             version: reference.version.clone(),
-            versions: listed(of_mapping.iter().map(|(version, _)| version.to_string())),
+            versions: listed(all.into_iter()),
         });
     };
+    let name = |version: V| version.borrow().metadata.name.clone().unwrap_or_default();
     match fitting.next() {
         Some((same, other)) if same == version => Err(UnresolvedMapping::Ambiguous {
             name: reference.name.clone(),
             version: version.to_string(),
-            first: other.metadata.name.clone().unwrap_or_default(),
-            second: highest.metadata.name.clone().unwrap_or_default(),
+            first: name(other),
+            second: name(highest),
         }),
         _ => Ok(highest),
     }

@@ -78,7 +78,7 @@ pub async fn sync(
     };
     tracing::info!(
         run = spec.run,
-        outcome = result.outcome.reason(),
+        outcome = result.outcome.reason().as_str(),
         read = counts.read,
         delivered = counts.delivered,
         unchanged = counts.unchanged,
@@ -256,7 +256,7 @@ async fn stages(
                         cut = Some(superseded());
                         abandon.cancel();
                     }
-                    Err(outcome) => tracing::warn!(reason = outcome.reason(), "progress could not be published"),
+                    Err(outcome) => tracing::warn!(reason = outcome.reason().as_str(), "progress could not be published"),
                 }
             }
         }

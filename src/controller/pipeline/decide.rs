@@ -1,15 +1,19 @@
 //! What is to be done for a pipeline: a pure function of what was observed and the clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::Job;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Resource, ResourceExt};
 
 use super::super::act::Notice;
-use super::super::jobs::{Run, STREAM_LABEL, Standing, not_starting, run_of, standing, unreported};
+use super::super::admission::{Claimant, Rank};
+use super::super::jobs::Run;
+use super::super::light::{LightJob, Stage, Standing};
 use super::super::names;
+use super::super::observe::Start;
+use super::super::outcome::unreported;
 use super::super::schedule::Cadence;
 use super::health::{Health, verdicts};
 use super::observe::Observed;
@@ -17,10 +21,12 @@ use super::resolve::{Resolved, backoff, resolve};
 use crate::api::common::Outcome;
 use crate::api::conditions::conditions;
 use crate::api::sync_pipeline::{ActiveRun, LastRun, RUN_NOW, SkippedSlots, Stream, StreamStatus};
-use crate::api::{CdpSinkSpec, CrmSourceSpec, SyncPipeline, SyncPipelineStatus};
+use crate::api::{CdpSink, CrmSource, SyncPipeline, SyncPipelineStatus};
 
 /// How many finished Jobs of a stream are kept, so that their logs can be read.
 const KEPT_JOBS: usize = 2;
+/// How long after a Job has failed the exit codes of its Pods may come, which another watch brings.
+const EXIT_CODES_WITHIN: SignedDuration = SignedDuration::from_secs(3);
 
 /// What is to be done.
 pub struct Decision {
@@ -30,6 +36,10 @@ pub struct Decision {
     pub work: Vec<Work>,
     /// What a person must know.
     pub notices: Vec<Notice>,
+    /// Streams that are due and wait for a place of the source.
+    pub waiting: Vec<(Rank, Claimant)>,
+    /// Jobs that do not come to run, whose Events may tell why.
+    pub look_into: Vec<String>,
     /// When to decide again, at the latest.
     pub wake: Option<Timestamp>,
 }
@@ -37,7 +47,9 @@ pub struct Decision {
 /// Something to create or delete.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
-    /// The Job of a run, and the claim that it needs.
+    /// The claim that holds the state.
+    CreateClaim,
+    /// The Job of a run.
     Create(Box<OwnedRun>),
     /// A Job that is no longer needed.
     Delete(String),
@@ -49,12 +61,13 @@ pub struct OwnedRun {
     name: String,
     stream: String,
     epoch: i64,
-    slot: Timestamp,
+    /// The instant of the schedule that it is for.
+    pub slot: Timestamp,
     mapping: String,
     /// The source, whose Secrets are mounted.
-    pub source: CrmSourceSpec,
+    pub source: Arc<CrmSource>,
     /// The sink, whose Secret is mounted.
-    pub sink: CdpSinkSpec,
+    pub sink: Arc<CdpSink>,
 }
 
 impl OwnedRun {
@@ -74,12 +87,13 @@ impl OwnedRun {
 pub fn decide(pipeline: &SyncPipeline, observed: &Observed, now: Timestamp) -> Decision {
     let before = pipeline.status.clone().unwrap_or_default();
     let generation = pipeline.meta().generation.unwrap_or_default();
-    let changed = before.observed_generation != Some(generation);
     let resolved = resolve(pipeline, observed, now);
     let mut decision = Decision {
         status: before.clone(),
         work: Vec::new(),
         notices: Vec::new(),
+        waiting: Vec::new(),
+        look_into: Vec::new(),
         wake: None,
     };
     let mut health = Health::default();
@@ -92,35 +106,32 @@ pub fn decide(pipeline: &SyncPipeline, observed: &Observed, now: Timestamp) -> D
         .collect();
     remove_others(pipeline, &before, observed, &mut decision);
     for place in 0..decision.status.streams.len() {
-        recall(pipeline, place, observed, &mut decision);
+        recall(place, observed, &mut decision);
         collect(place, observed, now, &mut decision, &mut health);
     }
+    let is_suspended = |stream: &Stream| {
+        let source = observed.source.get().is_some_and(|source| source.spec.suspend);
+        pipeline.spec.suspend || stream.suspend || source
+    };
     if let Ok(resolved) = &resolved {
         let remapped = before
             .mapping
             .as_ref()
             .is_some_and(|mapping| *mapping != resolved.mapping);
+        let changed = remapped || before.observed_generation != Some(generation);
         decision.status.mapping = Some(resolved.mapping.clone());
-        for place in 0..resolved.cadences.len() {
-            advance(
-                pipeline,
-                place,
-                resolved,
-                changed || remapped,
-                observed,
-                now,
-                &mut decision,
-            );
-        }
+        let due = due(pipeline, resolved, changed, is_suspended, now, &mut decision);
+        start(pipeline, observed, due, now, &mut decision);
+        create(resolved, observed, &mut decision);
     }
     let letters = decision.status.streams.iter().filter_map(|stream| stream.dead_letters);
     decision.status.dead_letters = letters.reduce(|sum, more| sum + more);
-    health.obstacle = resolved.as_ref().err().cloned();
+    health.obstacle = resolved.err();
     let suspended_streams = pipeline.spec.streams.iter().filter(|stream| stream.suspend);
     health.suspended_streams = suspended_streams.map(|stream| stream.name.clone()).collect();
-    health.suspended = pipeline.spec.suspend
-        || resolved.as_ref().is_ok_and(|resolved| resolved.suspended)
-        || pipeline.spec.streams.iter().all(|stream| stream.suspend);
+    health.suspended = pipeline.spec.streams.iter().all(is_suspended);
+    let waiting = decision.waiting.iter().map(|(_, claimant)| claimant.stream.clone());
+    health.waiting = (waiting.collect(), observed.places.capacity);
     let (said, wake) = verdicts(pipeline, &decision.status, &health, now);
     decision.status.conditions = conditions(&before.conditions, said, generation, now);
     decision.status.observed_generation = Some(generation);
@@ -154,81 +165,106 @@ fn remove_others(pipeline: &SyncPipeline, before: &SyncPipelineStatus, observed:
 }
 
 /// A status that was lost forgets its runs; the newest Job of the stream tells the last one again.
-fn recall(pipeline: &SyncPipeline, place: usize, observed: &Observed, decision: &mut Decision) {
+fn recall(place: usize, observed: &Observed, decision: &mut Decision) {
     let stream = &mut decision.status.streams[place];
     if stream.active_run.is_some() {
         return;
     }
     let last = stream.last_run.as_ref().map(|run| run.epoch);
-    let ours = observed.made.jobs.values().filter(|job| {
-        let owners = job.owner_references();
-        is_of(job, stream)
-            && owners
-                .iter()
-                .any(|owner| Some(&owner.uid) == pipeline.meta().uid.as_ref())
-    });
+    let ours = observed.made.jobs.values().filter(|job| is_of(job, stream));
     let forgotten = ours
-        .filter_map(run_of)
+        .filter_map(|job| job.as_run())
         .filter(|run| last.is_none_or(|last| run.epoch > last));
     stream.active_run = forgotten.max_by_key(|run| run.epoch);
 }
 
-fn is_of(job: &Job, stream: &StreamStatus) -> bool {
-    job.labels().get(STREAM_LABEL).is_some_and(|name| *name == stream.name)
+fn is_of(job: &LightJob, stream: &StreamStatus) -> bool {
+    job.stream.as_ref() == Some(&stream.name)
 }
 
 /// A run whose Job has ended becomes the last run; Jobs that were kept long enough are deleted.
 fn collect(place: usize, observed: &Observed, now: Timestamp, decision: &mut Decision, health: &mut Health) {
-    let stream = &mut decision.status.streams[place];
-    if let Some(run) = stream.active_run.clone() {
-        match observed.made.jobs.get(&run.name).map(standing) {
-            // Created, or created again, by `advance`.
-            None => {}
-            Some(Standing::Active) => {
-                if let Some((why, words)) = not_starting(&observed.made.pods_of(&run.name)) {
-                    health.not_starting.push((stream.name.clone(), why, words));
-                }
+    let name = decision.status.streams[place].name.clone();
+    if let Some(run) = decision.status.streams[place].active_run.clone() {
+        match observed.made.jobs.get(&run.name) {
+            // Created, or created again, by `create`.
+            None => {
+                let refused = observed.made.causes.get(&run.name).cloned();
+                health.not_starting.extend(refused.map(|cause| (name, cause)));
             }
-            Some(ended) => {
-                let (outcome, message) = outcome_of(&run, &ended, observed);
-                let failed_before = stream.consecutive_failures.unwrap_or_default() > 0;
-                end(stream, &run, outcome, &message, now);
-                decision.status.last_run_time = Some(Time(now));
-                let mut notify = |warning, reason: &str, message: &str| {
-                    decision.notices.push(Notice {
-                        warning,
-                        reason: reason.to_owned(),
-                        message: format!("run {} of stream {}: {message}", run.name, stream.name),
-                    });
+            Some(job) if job.is_active() => {
+                let wake = match observed.made.start_of(job, now) {
+                    Start::Made => None,
+                    Start::Awaited(by) => by,
+                    Start::Hindered(cause, by) => {
+                        health.not_starting.push((name, cause));
+                        by
+                    }
                 };
-                if outcome != Outcome::Succeeded {
-                    notify(true, outcome.reason(), &message);
-                } else {
-                    if failed_before {
-                        notify(false, "Recovered", &message);
-                    }
-                    if stream.counts.is_some_and(|counts| counts.rejected > 0) {
-                        notify(true, "RecordsRejected", &message);
-                    }
+                if observed.made.is_to_be_looked_into(job, now) {
+                    decision.look_into.push(run.name.clone());
                 }
+                wake_by(decision, wake);
             }
+            Some(job) => match exit_codes_due(&run, job, observed).filter(|due| *due > now) {
+                Some(due) => wake_by(decision, Some(due)),
+                None => end_of(&run, job, place, observed, now, decision),
+            },
         }
     }
-    let stream = &decision.status.streams[place];
-    let outlived = outlived(observed, stream);
+    let outlived = outlived(observed, &decision.status.streams[place]);
     decision.work.extend(outlived.into_iter().map(Work::Delete));
 }
 
-fn outcome_of(run: &ActiveRun, ended: &Standing, observed: &Observed) -> (Outcome, String) {
-    match (ended, &run.report) {
-        (Standing::Complete, Some(report)) => (report.outcome, report.message.clone()),
-        (Standing::Complete, None) => (
+/// By when the exit codes of a failed run are there, where its outcome rests on them and none is.
+fn exit_codes_due(run: &ActiveRun, job: &LightJob, observed: &Observed) -> Option<Timestamp> {
+    let Standing::Failed { at, .. } = &job.standing else {
+        return None;
+    };
+    let ended = |stage: &Stage| matches!(stage, Stage::Ended { .. });
+    if run.report.is_some() || observed.made.pods_of(&job.name).any(|pod| ended(&pod.stage)) {
+        return None;
+    }
+    at.as_ref()?.checked_add(EXIT_CODES_WITHIN).ok()
+}
+
+/// A run has ended: it is the last run now, and what a person must know of it is told.
+fn end_of(run: &ActiveRun, job: &LightJob, place: usize, observed: &Observed, now: Timestamp, decision: &mut Decision) {
+    let stream = &mut decision.status.streams[place];
+    let (outcome, message) = outcome_of(run, job, observed);
+    let failed_before = stream.consecutive_failures.unwrap_or_default() > 0;
+    end(stream, run, outcome, &message, now);
+    decision.status.last_run_time = Some(Time(now));
+    let mut notify = |warning, reason: &'static str| {
+        decision.notices.push(Notice {
+            warning,
+            reason,
+            message: format!("run {} of stream {}: {message}", run.name, stream.name),
+        });
+    };
+    if outcome != Outcome::Succeeded {
+        notify(true, outcome.reason().as_str());
+    } else {
+        if failed_before {
+            notify(false, "Recovered");
+        }
+        if stream.counts.is_some_and(|counts| counts.rejected > 0) {
+            notify(true, "RecordsRejected");
+        }
+    }
+}
+
+fn outcome_of(run: &ActiveRun, job: &LightJob, observed: &Observed) -> (Outcome, String) {
+    match (&job.standing, &run.report) {
+        (Standing::Failed { reason, message, .. }, report) => match report {
+            Some(report) if report.outcome != Outcome::Succeeded => (report.outcome, report.message.clone()),
+            _ => unreported(reason, message, observed.made.pods_of(&run.name)),
+        },
+        (_, Some(report)) => (report.outcome, report.message.clone()),
+        (_, None) => (
             Outcome::Succeeded,
             "the run succeeded; its report did not reach the status".to_owned(),
         ),
-        (_, Some(report)) if report.outcome != Outcome::Succeeded => (report.outcome, report.message.clone()),
-        (Standing::Failed(reason, message), _) => unreported(reason, message, &observed.made.pods_of(&run.name)),
-        (Standing::Active, _) => (Outcome::InternalError, "the run has not ended".to_owned()),
     }
 }
 
@@ -255,90 +291,154 @@ fn end(stream: &mut StreamStatus, run: &ActiveRun, outcome: Outcome, message: &s
 /// The finished Jobs of a stream beyond the last ones, and the last one that failed; and those under way whose place another run
 /// has taken.
 fn outlived(observed: &Observed, stream: &StreamStatus) -> Vec<String> {
-    let active = stream.active_run.as_ref().map(|run| run.name.as_str());
+    let active = stream.active_run.as_ref().map(|run| &run.name);
     let others = observed.made.jobs.values().filter(|job| is_of(job, stream));
-    let others = others.filter(|job| Some(job.name_any().as_str()) != active);
-    let (mut finished, under_way): (Vec<&Job>, Vec<&Job>) = others.partition(|job| standing(job) != Standing::Active);
+    let others = others.filter(|job| Some(&job.name) != active);
+    let (under_way, mut finished): (Vec<&Arc<LightJob>>, Vec<_>) = others.partition(|job| job.is_active());
     let newest = stream.active_run.as_ref().map(|run| run.epoch);
     let newest = newest.or(stream.last_run.as_ref().map(|run| run.epoch));
+    let epoch = |job: &LightJob| job.run.map(|(epoch, _)| epoch);
     let superseded = under_way
         .into_iter()
-        .filter_map(run_of)
-        .filter(|run| newest.is_some_and(|newest| run.epoch < newest));
-    finished.sort_by_key(|job| std::cmp::Reverse(run_of(job).map(|run| run.epoch)));
-    let failed = finished
-        .iter()
-        .find(|job| standing(job) != Standing::Complete)
-        .map(|job| job.name_any());
-    let old = finished.into_iter().skip(KEPT_JOBS).map(ResourceExt::name_any);
-    old.filter(|name| Some(name) != failed.as_ref())
-        .chain(superseded.map(|run| run.name))
+        .filter(|job| epoch(job).zip(newest).is_some_and(|(epoch, newest)| epoch < newest));
+    finished.sort_by_key(|job| std::cmp::Reverse(epoch(job)));
+    let failed = finished.iter().find(|job| job.standing != Standing::Complete).copied();
+    let old = finished.iter().skip(KEPT_JOBS).copied();
+    old.filter(|job| failed.is_none_or(|failed| failed.name != job.name))
+        .chain(superseded)
+        .map(|job| job.name.clone())
         .collect()
 }
 
-/// Starts the run that is due, or creates the Job of the one that the status names.
-fn advance(
-    pipeline: &SyncPipeline,
+/// A stream whose run is due.
+struct Due {
     place: usize,
-    resolved: &Resolved<'_>,
+    next: Next,
+    claim: (Rank, Claimant),
+}
+
+/// The streams whose runs are due; of the others, when their next run is.
+fn due(
+    pipeline: &SyncPipeline,
+    resolved: &Resolved,
     changed: bool,
-    observed: &Observed,
+    is_suspended: impl Fn(&Stream) -> bool,
     now: Timestamp,
     decision: &mut Decision,
-) {
-    let cadence = &resolved.cadences[place];
-    let suspended = pipeline.spec.suspend || pipeline.spec.streams[place].suspend || resolved.suspended;
+) -> Vec<Due> {
     let request = request(pipeline);
-    let stream = &mut decision.status.streams[place];
-    if stream.active_run.is_none() {
-        if suspended {
+    let mut due = Vec::new();
+    for (place, (spec, cadence)) in pipeline.spec.streams.iter().zip(&resolved.cadences).enumerate() {
+        let stream = &mut decision.status.streams[place];
+        if stream.active_run.is_some() {
+            continue;
+        }
+        if is_suspended(spec) {
             stream.next_run_time = None;
-            return;
+            continue;
         }
         let requested = request.is_some() && request != stream.last_handled_request;
-        let deadline = pipeline.spec.streams[place].schedule.starting_deadline;
-        let next = next_run(stream, cadence, deadline.map(Into::into), changed, requested, now);
-        let skipped = next.as_ref().and_then(|next| next.skipped);
-        decision.notices.extend(skipped.map(|skipped| skip(stream, skipped)));
-        match next {
-            Some(Next { slot, start, .. }) if start <= now => {
-                // A status without a last run may have been lost: the clock's number is higher than any that was counted.
-                let epoch = stream.last_run.as_ref().map_or(now.as_second(), |run| run.epoch + 1);
-                let uid = pipeline.uid().unwrap_or_default();
-                stream.active_run = Some(ActiveRun {
-                    name: names::run(&uid, &pipeline.name_any(), &stream.name, slot, epoch),
-                    epoch,
-                    slot_time: Time(slot),
-                    start_time: Time(now),
-                    report: None,
-                });
-                stream.next_run_time = None;
-                stream.last_handled_request = request;
+        let deadline = spec.schedule.starting_deadline.map(Into::into);
+        match next_run(stream, cadence, deadline, changed, requested, now) {
+            Some(next) if next.start <= now => {
+                let claim = claim(pipeline, spec, stream, next.start, now);
+                due.push(Due { place, next, claim });
             }
             other => {
+                let skipped = other.as_ref().and_then(|next| next.skipped);
+                decision.notices.extend(skipped.map(|skipped| skip(stream, skipped)));
                 let start = other.map(|next| next.start);
                 stream.next_run_time = start.map(Time);
                 wake_by(decision, start);
-                return;
             }
         }
     }
-    let stream = &decision.status.streams[place];
-    if let Some(run) = stream
-        .active_run
+    due
+}
+
+/// The claim of a stream to a place of its source.
+fn claim(
+    pipeline: &SyncPipeline,
+    spec: &Stream,
+    stream: &StreamStatus,
+    since: Timestamp,
+    now: Timestamp,
+) -> (Rank, Claimant) {
+    let objective = spec
+        .freshness
         .as_ref()
-        .filter(|run| !observed.made.jobs.contains_key(&run.name))
-    {
-        decision.work.push(Work::Create(Box::new(OwnedRun {
-            name: run.name.clone(),
-            stream: stream.name.clone(),
-            epoch: run.epoch,
-            slot: run.slot_time.0,
-            mapping: resolved.mapping.name.clone(),
-            source: resolved.source.clone(),
-            sink: resolved.sink.clone(),
-        })));
+        .map(|freshness| SignedDuration::try_from(Duration::from(freshness.objective)).unwrap_or(SignedDuration::MAX));
+    let complete = stream.complete_as_of.as_ref().map(|time| time.0);
+    let claimant = Claimant {
+        pipeline: pipeline.name_any(),
+        stream: spec.name.clone(),
+    };
+    // A stream whose first slot is this very instant waits since it was made.
+    let since = match &stream.last_run {
+        Some(_) => since,
+        None => pipeline.creation_timestamp().map_or(since, |time| time.0),
+    };
+    (Rank::of(spec.lane, since, complete, objective, now), claimant)
+}
+
+/// Names the runs that are due and have a place of the source; the others wait.
+fn start(pipeline: &SyncPipeline, observed: &Observed, due: Vec<Due>, now: Timestamp, decision: &mut Decision) {
+    let claims: Vec<_> = due.iter().map(|due| due.claim.clone()).collect();
+    let admitted = observed.places.admit(&claims);
+    for Due { place, next, claim } in due {
+        let stream = &mut decision.status.streams[place];
+        stream.next_run_time = None;
+        if !admitted.contains(&claim.1) {
+            // It is called when a place is free; it may have lost its patience, or its slot another, before.
+            wake_by(decision, now.checked_add(LOOK_AGAIN).ok());
+            decision.waiting.push(claim);
+            continue;
+        }
+        decision
+            .notices
+            .extend(next.skipped.map(|skipped| skip(stream, skipped)));
+        // A status without a last run may have been lost: the clock's number is higher than any that was counted.
+        let epoch = stream.last_run.as_ref().map_or(now.as_second(), |run| run.epoch + 1);
+        let uid = pipeline.uid().unwrap_or_default();
+        stream.active_run = Some(ActiveRun {
+            name: names::run(&uid, &pipeline.name_any(), &stream.name, next.slot, epoch),
+            epoch,
+            slot_time: Time(next.slot),
+            start_time: Time(now),
+            report: None,
+        });
+        stream.last_handled_request = request(pipeline);
     }
+}
+
+/// How often a stream that waits for a place is ranked anew.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// Creates the Jobs of the runs that the status names.
+fn create(resolved: &Resolved, observed: &Observed, decision: &mut Decision) {
+    let runs = decision
+        .status
+        .streams
+        .iter()
+        .filter_map(|stream| Some((stream, stream.active_run.as_ref()?)));
+    let missing = runs.filter(|(_, run)| !observed.made.jobs.contains_key(&run.name));
+    let jobs: Vec<_> = missing
+        .map(|(stream, run)| {
+            Work::Create(Box::new(OwnedRun {
+                name: run.name.clone(),
+                stream: stream.name.clone(),
+                epoch: run.epoch,
+                slot: run.slot_time.0,
+                mapping: resolved.mapping.name.clone(),
+                source: resolved.source.clone(),
+                sink: resolved.sink.clone(),
+            }))
+        })
+        .collect();
+    if !jobs.is_empty() && !observed.has_claim {
+        decision.work.push(Work::CreateClaim);
+    }
+    decision.work.extend(jobs);
 }
 
 /// What the annotation that asks for a run holds; of a long text its beginning, since the status keeps it.
@@ -409,7 +509,7 @@ fn skip(stream: &mut StreamStatus, (count, slot): (i64, Timestamp)) -> Notice {
     });
     Notice {
         warning: true,
-        reason: "SlotsSkipped".to_owned(),
+        reason: "SlotsSkipped",
         message: format!(
             "stream {}: no run started for {count} instants of its schedule; the next run reads what they would have",
             stream.name

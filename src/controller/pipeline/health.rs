@@ -3,10 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::super::probe::needs_a_person;
+use super::super::light::Cause;
+use super::super::probe::{needs_a_person, not_starting};
 use super::resolve::Obstacle;
 use crate::api::common::Outcome;
-use crate::api::conditions::{FRESH, READY, RECONCILED, RECONCILING, STALLED, SUSPENDED, Status, Verdict};
+use crate::api::conditions::{FRESH, RECONCILED, Reason, SUSPENDED, Standing, Status, Verdict};
 use crate::api::sync_pipeline::StreamStatus;
 use crate::api::{SyncPipeline, SyncPipelineStatus};
 
@@ -23,7 +24,9 @@ pub struct Health {
     /// Streams of which no run is started, because they say so.
     pub suspended_streams: Vec<String>,
     /// Streams whose pod does not start, and why.
-    pub not_starting: Vec<(String, String, String)>,
+    pub not_starting: Vec<(String, Cause)>,
+    /// Streams that wait for a place of the source, and how many places it has.
+    pub waiting: (Vec<String>, usize),
 }
 
 /// The conditions, and the instant at which one of them changes by the clock alone.
@@ -33,42 +36,26 @@ pub fn verdicts(
     health: &Health,
     now: Timestamp,
 ) -> (Vec<Verdict>, Option<Timestamp>) {
-    let (fresh, wake) = fresh(pipeline, status, now);
+    let (fresh, wake) = fresh(pipeline, status, health, now);
     let mut said = readiness(status, health);
     said.extend([fresh, reconciled(status), suspended(health)]);
     (said, wake)
 }
 
-fn holds(holds: bool) -> Status {
-    if holds { Status::True } else { Status::False }
-}
-
 /// `Ready`, `Reconciling` and `Stalled`: a pipeline is ready, on its way, or waits for a person.
 fn readiness(status: &SyncPipelineStatus, health: &Health) -> Vec<Verdict> {
-    let (ready, stalled, reason, message) = judge(status, health);
-    vec![
-        Verdict::new(READY, holds(ready), reason, message.clone()),
-        Verdict::new(RECONCILING, holds(!ready && !stalled), reason, message.clone()),
-        Verdict::new(STALLED, holds(stalled), reason, message),
-    ]
+    let (standing, reason, message) = judge(status, health);
+    standing.verdicts(reason, message)
 }
 
-fn judge(status: &SyncPipelineStatus, health: &Health) -> (bool, bool, &'static str, String) {
+fn judge(status: &SyncPipelineStatus, health: &Health) -> (Standing, Reason, String) {
     if let Some(obstacle) = &health.obstacle {
-        return (
-            false,
-            obstacle.needs_a_person,
-            obstacle.reason,
-            obstacle.message.clone(),
-        );
+        let standing = Standing::unready(obstacle.needs_a_person);
+        return (standing, obstacle.reason, obstacle.message.clone());
     }
-    if let Some((stream, why, words)) = health.not_starting.first() {
-        return (
-            false,
-            false,
-            "PodNotStarting",
-            format!("the pod of stream {stream} does not start: {why}: {words}"),
-        );
+    if let Some((stream, cause)) = health.not_starting.first() {
+        let (reason, words) = not_starting(&format!("stream {stream}"), cause);
+        return (Standing::Reconciling, reason, words);
     }
     let failed = status
         .streams
@@ -77,29 +64,37 @@ fn judge(status: &SyncPipelineStatus, health: &Health) -> (bool, bool, &'static 
     // What waits for a person is said before what passes by itself.
     if let Some((stream, (outcome, message))) = failed.max_by_key(|(_, (outcome, _))| needs_a_person(*outcome)) {
         let message = format!("stream {}: {message}", stream.name);
-        return (false, needs_a_person(outcome), outcome.reason(), message);
+        return (Standing::unready(needs_a_person(outcome)), outcome.reason(), message);
     }
     if health.suspended {
-        return (true, false, "Suspended", SUSPENDED_WORDS.to_owned());
+        return (Standing::Ready, Reason::Suspended, SUSPENDED_WORDS.to_owned());
     }
     let first = status
         .streams
         .iter()
         .find(|stream| stream.last_success_time.is_none() && !health.suspended_streams.contains(&stream.name));
     match first {
-        Some(stream) => (
-            false,
-            false,
-            "FirstRun",
-            format!("the first run of stream {} has not ended yet", stream.name),
-        ),
+        Some(stream) => {
+            let waits = if health.waiting.0.contains(&stream.name) {
+                format!("; it {}", waits(health.waiting.1))
+            } else {
+                String::new()
+            };
+            let message = format!("the first run of stream {} has not ended yet{waits}", stream.name);
+            (Standing::Reconciling, Reason::FirstRun, message)
+        }
         None => (
-            true,
-            false,
-            "Succeeded",
+            Standing::Ready,
+            Reason::Succeeded,
             "the last run of every stream succeeded".to_owned(),
         ),
     }
+}
+
+fn waits(places: usize) -> String {
+    format!(
+        "waits for one of the source's {places} places (maxConcurrentRuns); WithinBudget of the source says who holds them"
+    )
 }
 
 /// How the last run of a stream failed, if it did.
@@ -109,7 +104,12 @@ fn failure(stream: &StreamStatus) -> Option<(Outcome, &str)> {
 }
 
 /// `Fresh`: what was delivered is complete up to an instant no longer ago than the objective.
-fn fresh(pipeline: &SyncPipeline, status: &SyncPipelineStatus, now: Timestamp) -> (Verdict, Option<Timestamp>) {
+fn fresh(
+    pipeline: &SyncPipeline,
+    status: &SyncPipelineStatus,
+    health: &Health,
+    now: Timestamp,
+) -> (Verdict, Option<Timestamp>) {
     let created = pipeline.creation_timestamp().map_or(now, |time| time.0);
     let (mut late, mut unknown, mut wake): (Vec<String>, bool, Option<Timestamp>) = (Vec::new(), false, None);
     for (spec, stream) in pipeline.spec.streams.iter().zip(&status.streams) {
@@ -132,9 +132,13 @@ fn fresh(pipeline: &SyncPipeline, status: &SyncPipelineStatus, now: Timestamp) -
                         .as_ref()
                         .map(|run| run.name.as_str())
                         .unwrap_or_default();
-                    format!("the last run ended with {} (run {run}): {message}", outcome.reason())
+                    format!(
+                        "the last run ended with {} (run {run}): {message}",
+                        outcome.reason().as_str()
+                    )
                 }
                 None if stream.active_run.is_some() => "a run is under way".to_owned(),
+                None if health.waiting.0.contains(&spec.name) => format!("a run {}", waits(health.waiting.1)),
                 None => "the last run succeeded; runs start too seldom, or are not started".to_owned(),
             };
             late.push(format!(
@@ -148,26 +152,26 @@ fn fresh(pipeline: &SyncPipeline, status: &SyncPipelineStatus, now: Timestamp) -
             "{}. completeAsOf has the instant. See runbook FerrygateFreshnessMissed.",
             late.join(". ")
         );
-        Verdict::new(FRESH, Status::False, "ObjectiveMissed", message)
+        Verdict::new(FRESH, Status::False, Reason::ObjectiveMissed, message)
     } else if unknown {
         Verdict::new(
             FRESH,
             Status::Unknown,
-            "FirstRun",
+            Reason::FirstRun,
             "a stream with an objective has not been complete yet",
         )
     } else if wake.is_none() {
         Verdict::new(
             FRESH,
             Status::True,
-            "NoObjective",
+            Reason::NoObjective,
             "no stream has a freshness objective",
         )
     } else {
         Verdict::new(
             FRESH,
             Status::True,
-            "ObjectiveMet",
+            Reason::ObjectiveMet,
             "every stream meets its freshness objective",
         )
     };
@@ -194,19 +198,19 @@ fn reconciled(status: &SyncPipelineStatus) -> Verdict {
             "{}. If it stays so after the next run, records are missing: look at the integration user's access to the object.",
             apart.join("; ")
         );
-        Verdict::new(RECONCILED, Status::False, "CountsDiffer", message)
+        Verdict::new(RECONCILED, Status::False, Reason::CountsDiffer, message)
     } else if counted < status.streams.len() {
         Verdict::new(
             RECONCILED,
             Status::Unknown,
-            "NotCounted",
+            Reason::NotCounted,
             "not every stream has been counted yet",
         )
     } else {
         Verdict::new(
             RECONCILED,
             Status::True,
-            "CountsAgree",
+            Reason::CountsAgree,
             "the CRM and the delivered state have the same records",
         )
     }
@@ -214,15 +218,15 @@ fn reconciled(status: &SyncPipelineStatus) -> Verdict {
 
 fn suspended(health: &Health) -> Verdict {
     if health.suspended {
-        Verdict::new(SUSPENDED, Status::True, "Suspended", SUSPENDED_WORDS)
+        Verdict::new(SUSPENDED, Status::True, Reason::Suspended, SUSPENDED_WORDS)
     } else if health.suspended_streams.is_empty() {
         let message = "runs are started by the schedules";
-        Verdict::new(SUSPENDED, Status::False, "NotSuspended", message)
+        Verdict::new(SUSPENDED, Status::False, Reason::NotSuspended, message)
     } else {
         let message = format!(
             "runs are started by the schedules, but none of the suspended streams: {}",
             health.suspended_streams.join(", ")
         );
-        Verdict::new(SUSPENDED, Status::False, "NotSuspended", message)
+        Verdict::new(SUSPENDED, Status::False, Reason::NotSuspended, message)
     }
 }

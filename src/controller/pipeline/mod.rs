@@ -11,45 +11,92 @@ mod resolve;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 
-use self::decide::{Work, decide};
+use self::decide::{Decision, Work, decide};
 use self::observe::observe;
 use super::act::{ActError, Context, create_claim, create_job, delete_job, is_current, notify, write_status};
-use super::{jobs, start};
+use super::inquire::inquire;
+use super::jobs;
+use super::key::Name;
 use crate::api::SyncPipeline;
 
-/// Reconciles one pipeline.
-pub async fn reconcile(pipeline: Arc<SyncPipeline>, context: Arc<Context>) -> Result<Action, ActError> {
-    if pipeline.meta().deletion_timestamp.is_some() {
-        // Jobs and the claim go by their owner references.
-        return Ok(Action::await_change());
+/// Reconciles one pipeline at an instant, and returns when to do so again, at the latest.
+///
+/// # Errors
+/// When something that was decided could not be done.
+pub async fn reconcile(name: &Name, context: &Context, now: Timestamp) -> Result<Option<Timestamp>, ActError> {
+    let Some((pipeline, decision)) = look(name, context, now) else {
+        return Ok(None);
+    };
+    let status = write_status(context, pipeline.as_ref(), pipeline.status.as_ref(), &decision.status).await;
+    // What was taken for this decision is given back where it was not written.
+    let (written, failed) = match status {
+        Ok(written) => (written, None),
+        Err(error) => (None, Some(error)),
+    };
+    let changed = written.is_some();
+    context
+        .cache
+        .change(|index| index.settled(&pipeline, written, failed.is_some()));
+    if let Some(error) = failed {
+        return Err(error);
     }
-    let observed = observe(&context.client, &pipeline).await?;
-    let now = Timestamp::now();
-    let decision = decide(&pipeline, &observed, now);
-    let written = write_status(&context, pipeline.as_ref(), pipeline.status.as_ref(), &decision.status).await?;
     // Told as soon as the status holds it: what follows may fail, and the next decision would not tell it again.
     for notice in &decision.notices {
-        notify(&context, &pipeline.object_ref(&()), notice).await;
+        notify(context, &pipeline.object_ref(&()), notice).await;
     }
     // Where nothing was written, Jobs are made and deleted only of the newest view: an older one may name a run that has ended, or
     // not know the one whose Job it would delete.
-    if !decision.work.is_empty() && !written && !is_current(&context, pipeline.as_ref()).await? {
-        return Ok(Action::await_change());
+    if !decision.work.is_empty() && !changed && !is_current(context, pipeline.as_ref()).await? {
+        return Ok(None);
     }
     // If the process ends here, the status names runs without Jobs, and the next reconcile creates them under the same names.
-    let namespace = pipeline.namespace().unwrap_or_default();
     for work in &decision.work {
-        match work {
-            Work::Create(run) => {
-                create_claim(&context, &jobs::state_claim(&pipeline)).await?;
-                let job = jobs::sync_job(&pipeline, &run.borrowed(), &run.source, &run.sink, &context.worker);
-                create_job(&context, &job, pipeline.uid().as_deref()).await?;
-            }
-            Work::Delete(job) => delete_job(&context, &namespace, job).await?,
-        }
+        perform(work, &pipeline, context, now).await?;
     }
-    Ok(start::wake_at(decision.wake, now))
+    let mut is_news = false;
+    for job in &decision.look_into {
+        is_news |= inquire(context, &name.beside(job)).await?;
+    }
+    Ok(if is_news { Some(now) } else { decision.wake })
+}
+
+/// Observes and decides, in one go: what is decided is taken before anyone else decides.
+fn look(name: &Name, context: &Context, now: Timestamp) -> Option<(Arc<SyncPipeline>, Decision)> {
+    let mut found = None;
+    context.cache.change(|index| {
+        let Some(pipeline) = index.pipelines().get(name).cloned() else {
+            return Vec::new();
+        };
+        if pipeline.meta().deletion_timestamp.is_some() {
+            // Jobs and the claim go by their owner references.
+            return Vec::new();
+        }
+        let observed = observe(index, &pipeline);
+        let decision = decide(&pipeline, &observed, now);
+        let touched = index.decided(&pipeline, &decision.status.streams, &decision.waiting);
+        found = Some((pipeline, decision));
+        touched
+    });
+    found
+}
+
+async fn perform(work: &Work, pipeline: &SyncPipeline, context: &Context, now: Timestamp) -> Result<(), ActError> {
+    match work {
+        Work::CreateClaim => create_claim(context, &jobs::state_claim(pipeline)).await,
+        Work::Create(run) => {
+            let job = jobs::sync_job(
+                pipeline,
+                &run.borrowed(),
+                &run.source.spec,
+                &run.sink.spec,
+                &context.worker,
+            );
+            create_job(context, &job, pipeline.uid().as_deref()).await?;
+            context.metrics.started(now.duration_since(run.slot));
+            Ok(())
+        }
+        Work::Delete(job) => delete_job(context, &pipeline.namespace().unwrap_or_default(), job).await,
+    }
 }

@@ -1,43 +1,106 @@
 //! What a pipeline refers to, and what was made for it.
 
-use kube::api::{Api, ListParams};
-use kube::{Client, ResourceExt};
+use std::sync::Arc;
 
-use super::super::jobs::PIPELINE_LABEL;
+use kube::{Resource, ResourceExt};
+
+use super::super::admission::Places;
+use super::super::cache::Index;
+use super::super::key::{Key, Kind, Name};
 use super::super::names;
 use super::super::observe::Made;
 use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
+use crate::mapping::CompileError;
+use crate::worker::{UnresolvedMapping, resolve_mapping};
 
 /// All that a decision about a pipeline rests on, but for the clock.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Observed {
-    /// The sources of the namespace.
-    pub sources: Vec<CrmSource>,
-    /// The sinks of the namespace.
-    pub sinks: Vec<CdpSink>,
-    /// The mapping versions of the namespace.
-    pub mappings: Vec<MappingVersion>,
+    /// The source that it names.
+    pub source: Found<CrmSource>,
+    /// The sink that it names.
+    pub sink: Found<CdpSink>,
+    /// The mapping version that its reference comes to.
+    pub mapping: Result<Arc<MappingVersion>, UnresolvedMapping>,
+    /// What is wrong with the mapping for this sink, over the objects of all streams.
+    pub plan_errors: Vec<CompileError>,
     /// The Jobs and Pods of the pipeline's runs.
     pub made: Made,
+    /// Whether the claim that holds its state is there.
+    pub has_claim: bool,
+    /// The places of the source.
+    pub places: Places,
 }
 
-/// Asks the API server.
-pub async fn observe(client: &Client, pipeline: &SyncPipeline) -> Result<Observed, kube::Error> {
-    let namespace = pipeline.namespace().unwrap_or_default();
-    let everything = ListParams::default();
-    Ok(Observed {
-        sources: Api::namespaced(client.clone(), &namespace)
-            .list(&everything)
-            .await?
-            .items,
-        sinks: Api::namespaced(client.clone(), &namespace)
-            .list(&everything)
-            .await?
-            .items,
-        mappings: Api::namespaced(client.clone(), &namespace)
-            .list(&everything)
-            .await?
-            .items,
-        made: Made::observe(client, &namespace, PIPELINE_LABEL, &names::label(&pipeline.name_any())).await?,
-    })
+/// What a reference by name comes to.
+#[derive(Clone, Debug)]
+pub enum Found<K> {
+    /// The resource.
+    There(Arc<K>),
+    /// None of that name; the names that there are.
+    Missing(Vec<String>),
+}
+
+impl<K> Found<K> {
+    /// The resource, if it is there.
+    pub fn get(&self) -> Option<&Arc<K>> {
+        match self {
+            Found::There(resource) => Some(resource),
+            Found::Missing(_) => None,
+        }
+    }
+}
+
+/// Gathers it from the cache.
+pub fn observe(index: &mut Index, pipeline: &SyncPipeline) -> Observed {
+    let name = Name::of(pipeline);
+    let spec = &pipeline.spec;
+    let source = match index.sources().get(&name.beside(&spec.source_ref.name)) {
+        Some(source) => Found::There(source.clone()),
+        None => Found::Missing(
+            index
+                .sources()
+                .of(&name.namespace)
+                .map(|(name, _)| name.clone())
+                .collect(),
+        ),
+    };
+    let sink = match index.sinks().get(&name.beside(&spec.sink_ref.name)) {
+        Some(sink) => Found::There(sink.clone()),
+        None => Found::Missing(
+            index
+                .sinks()
+                .of(&name.namespace)
+                .map(|(name, _)| name.clone())
+                .collect(),
+        ),
+    };
+    let versions = index.mappings().of(&name.namespace).map(|(_, version)| version.clone());
+    let mapping = resolve_mapping(&spec.mapping_ref, versions);
+    let mut plan_errors = Vec::new();
+    if let (Some(sink), Ok(mapping)) = (sink.get(), &mapping) {
+        for stream in &spec.streams {
+            for error in index.plan_errors(mapping, &stream.object, sink).iter() {
+                if !plan_errors.contains(error) {
+                    plan_errors.push(error.clone());
+                }
+            }
+        }
+    }
+    let streams = pipeline.status.iter().flat_map(|status| &status.streams);
+    let runs = streams.filter_map(|stream| Some(stream.active_run.as_ref()?.name.clone()));
+    let owner = Key::new(Kind::SyncPipeline, name.clone());
+    Observed {
+        places: source
+            .get()
+            .map_or(Places::free(0), |source| index.places(source, &name.name)),
+        made: Made::of(index, &owner, pipeline.meta().uid.as_deref(), runs),
+        has_claim: index
+            .claim(&name.beside(&names::state_claim(&pipeline.name_any())))
+            .is_some(),
+        source,
+        sink,
+        mapping,
+        plan_errors,
+    }
 }

@@ -1,37 +1,38 @@
 //! What a run needs, or what a person must mend before there can be one.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use super::super::observe::missing_service_account;
 use super::super::probe::needs_a_person;
 use super::super::schedule::Cadence;
-use super::observe::Observed;
-use crate::api::conditions::{READY, STALLED, is_true};
+use super::observe::{Found, Observed};
+use crate::api::common::{Outcome, ProbeResult};
+use crate::api::conditions::{READY, Reason, STALLED, is_true};
 use crate::api::sync_pipeline::ResolvedMapping;
-use crate::api::{CdpSinkSpec, CrmSourceSpec, MappingVersion, SyncPipeline};
-use crate::mapping::Plan;
-use crate::worker::resolve_mapping;
+use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
+use crate::mapping::CompileError;
 
 /// A pipeline whose references hold.
-pub struct Resolved<'a> {
+pub struct Resolved {
     /// The source.
-    pub source: &'a CrmSourceSpec,
+    pub source: Arc<CrmSource>,
     /// The sink.
-    pub sink: &'a CdpSinkSpec,
+    pub sink: Arc<CdpSink>,
     /// The mapping version.
     pub mapping: ResolvedMapping,
     /// The cadences of the streams, in the spec's order.
     pub cadences: Vec<Cadence>,
-    /// The source's own word that no run is to be started.
-    pub suspended: bool,
 }
 
 /// Why there can't be a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
-    /// One CamelCase word.
-    pub reason: &'static str,
+    /// One of the documented reasons.
+    pub reason: Reason,
     /// What is wrong and what to do.
     pub message: String,
     /// Whether it goes only by somebody mending it.
@@ -39,7 +40,7 @@ pub struct Obstacle {
 }
 
 impl Obstacle {
-    fn mend(reason: &'static str, message: impl Into<String>) -> Self {
+    fn mend(reason: Reason, message: impl Into<String>) -> Self {
         Obstacle {
             reason,
             message: message.into(),
@@ -47,7 +48,7 @@ impl Obstacle {
         }
     }
 
-    fn wait(reason: &'static str, message: impl Into<String>) -> Self {
+    fn wait(reason: Reason, message: impl Into<String>) -> Self {
         Obstacle {
             reason,
             message: message.into(),
@@ -57,15 +58,11 @@ impl Obstacle {
 }
 
 /// Resolves a pipeline, or says the first thing that is in the way.
-pub fn resolve<'a>(
-    pipeline: &'a SyncPipeline,
-    observed: &'a Observed,
-    now: Timestamp,
-) -> Result<Resolved<'a>, Obstacle> {
+pub fn resolve(pipeline: &SyncPipeline, observed: &Observed, now: Timestamp) -> Result<Resolved, Obstacle> {
     let namespace = pipeline.namespace().unwrap_or_default();
     if !observed.made.has_service_account {
         return Err(Obstacle::mend(
-            "WorkerServiceAccountMissing",
+            Reason::WorkerServiceAccountMissing,
             missing_service_account(&namespace),
         ));
     }
@@ -73,82 +70,54 @@ pub fn resolve<'a>(
     for stream in &pipeline.spec.streams {
         let identity = format!("{namespace}/{}/{}", pipeline.name_any(), stream.name);
         let cadence = Cadence::of(&stream.schedule, &identity, now)
-            .map_err(|error| Obstacle::mend("InvalidSchedule", format!("stream {}: {error}", stream.name)))?;
+            .map_err(|error| Obstacle::mend(Reason::InvalidSchedule, format!("stream {}: {error}", stream.name)))?;
         cadences.push(cadence);
     }
-    let name = &pipeline.spec.source_ref.name;
-    let source = observed
-        .sources
-        .iter()
-        .find(|source| source.name_any() == *name)
-        .ok_or_else(|| {
-            Obstacle::mend(
-                "SourceNotFound",
-                not_found(
-                    "sourceRef",
-                    "CrmSource",
-                    name,
-                    observed.sources.iter().map(ResourceExt::name_any),
-                ),
-            )
-        })?;
-    let name = &pipeline.spec.sink_ref.name;
-    let sink = observed
-        .sinks
-        .iter()
-        .find(|sink| sink.name_any() == *name)
-        .ok_or_else(|| {
-            Obstacle::mend(
-                "SinkNotFound",
-                not_found(
-                    "sinkRef",
-                    "CdpSink",
-                    name,
-                    observed.sinks.iter().map(ResourceExt::name_any),
-                ),
-            )
-        })?;
-    let mapping = resolve_mapping(&pipeline.spec.mapping_ref, &observed.mappings)
-        .map_err(|error| Obstacle::mend("MappingNotFound", error.to_string()))?;
-    check_plans(pipeline, mapping, &sink.spec)?;
-    let source_conditions = source
-        .status
+    let source = match &observed.source {
+        Found::There(source) => source.clone(),
+        Found::Missing(there) => {
+            let words = not_found("sourceRef", "CrmSource", &pipeline.spec.source_ref.name, there);
+            return Err(Obstacle::mend(Reason::SourceNotFound, words));
+        }
+    };
+    let sink = match &observed.sink {
+        Found::There(sink) => sink.clone(),
+        Found::Missing(there) => {
+            let words = not_found("sinkRef", "CdpSink", &pipeline.spec.sink_ref.name, there);
+            return Err(Obstacle::mend(Reason::SinkNotFound, words));
+        }
+    };
+    let mapping = observed
+        .mapping
         .as_ref()
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default();
-    let probed = source.status.as_ref().and_then(|status| status.probe.as_ref());
+        .map_err(|error| Obstacle::mend(Reason::MappingNotFound, error.to_string()))?;
+    check_plans(mapping, &observed.plan_errors)?;
+    let status = source.status.as_ref();
     answers(
-        "SourceNotReady",
+        Reason::SourceNotReady,
         &format!("CrmSource {}", source.name_any()),
-        source_conditions,
-        probed,
+        status.map(|status| &status.conditions[..]).unwrap_or_default(),
+        status.and_then(|status| status.probe.as_ref()),
     )?;
-    let sink_conditions = sink
-        .status
-        .as_ref()
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default();
-    let probed = sink.status.as_ref().and_then(|status| status.probe.as_ref());
+    let status = sink.status.as_ref();
     answers(
-        "SinkNotReady",
+        Reason::SinkNotReady,
         &format!("CdpSink {}", sink.name_any()),
-        sink_conditions,
-        probed,
+        status.map(|status| &status.conditions[..]).unwrap_or_default(),
+        status.and_then(|status| status.probe.as_ref()),
     )?;
     Ok(Resolved {
-        source: &source.spec,
-        sink: &sink.spec,
         mapping: ResolvedMapping {
             name: mapping.name_any(),
             version: mapping.spec.version.clone(),
         },
+        source,
+        sink,
         cadences,
-        suspended: source.spec.suspend,
     })
 }
 
-fn not_found(field: &str, kind: &str, name: &str, there: impl Iterator<Item = String>) -> String {
-    let there: Vec<_> = there.collect();
+fn not_found(field: &str, kind: &str, name: &str, there: &[String]) -> String {
     let there = if there.is_empty() {
         "none".to_owned()
     } else {
@@ -158,19 +127,13 @@ fn not_found(field: &str, kind: &str, name: &str, there: impl Iterator<Item = St
 }
 
 /// Every stream's object must compile for this sink.
-fn check_plans(pipeline: &SyncPipeline, mapping: &MappingVersion, sink: &CdpSinkSpec) -> Result<(), Obstacle> {
-    let mut errors: Vec<String> = Vec::new();
-    for stream in &pipeline.spec.streams {
-        if let Err(found) = Plan::compile(&mapping.spec, &stream.object, sink) {
-            errors.extend(found.iter().map(ToString::to_string));
-        }
-    }
-    errors.dedup();
+fn check_plans(mapping: &MappingVersion, errors: &[CompileError]) -> Result<(), Obstacle> {
     if errors.is_empty() {
         return Ok(());
     }
+    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
     Err(Obstacle::mend(
-        "MappingInvalid",
+        Reason::MappingInvalid,
         format!(
             "MappingVersion {} does not serve this pipeline: {}",
             mapping.name_any(),
@@ -181,12 +144,7 @@ fn check_plans(pipeline: &SyncPipeline, mapping: &MappingVersion, sink: &CdpSink
 
 /// A source or a sink that was never found well, or that waits for a person, gets no run. One that is only away does: a run
 /// has more patience than a probe.
-fn answers(
-    reason: &'static str,
-    who: &str,
-    conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition],
-    probed: Option<&crate::api::common::ProbeResult>,
-) -> Result<(), Obstacle> {
+fn answers(reason: Reason, who: &str, conditions: &[Condition], probed: Option<&ProbeResult>) -> Result<(), Obstacle> {
     if is_true(conditions, READY) {
         return Ok(());
     }
@@ -197,9 +155,7 @@ fn answers(
         return Err(Obstacle::mend(reason, message));
     }
     match probed {
-        Some(result) if !needs_a_person(result.outcome) && result.outcome != crate::api::common::Outcome::Succeeded => {
-            Ok(())
-        }
+        Some(result) if !needs_a_person(result.outcome) && result.outcome != Outcome::Succeeded => Ok(()),
         _ => Err(Obstacle::wait(reason, message)),
     }
 }

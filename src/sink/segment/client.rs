@@ -75,7 +75,7 @@ impl Client {
             ),
             url,
             write_key,
-            pace: Pace::new(rate),
+            pace: Pace::new(rate, 1),
             patience,
         }
     }

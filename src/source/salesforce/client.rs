@@ -11,6 +11,7 @@ use secrecy::ExposeSecret;
 use super::auth::{self, Session};
 use super::config::Config;
 use super::error::{Refusal, classify};
+use super::share::Share;
 use super::soql::URI_LIMIT;
 use crate::api::common::Outcome;
 use crate::http::{self, Pace, Patience};
@@ -28,7 +29,7 @@ const LARGEST_BODY: usize = 256 << 20;
 const LOGINS: u32 = 2;
 /// The quota counts the requests of the last 24 hours, so that some of it returns with each hour:
 /// <https://developer.salesforce.com/docs/atlas.en-us.salesforce_app_limits_cheatsheet.meta/salesforce_app_limits_cheatsheet/salesforce_app_limits_platform_api.htm>
-const PARKED: Duration = Duration::from_secs(3600);
+pub(super) const PARKED: Duration = Duration::from_secs(3600);
 
 pub(super) const PATIENCE: Patience = Patience {
     first: Duration::from_millis(500),
@@ -43,6 +44,7 @@ pub(super) struct Client {
     pub config: Config,
     patience: Patience,
     pace: Pace,
+    share: Share,
     /// Held while logging in, so that many requests whose session ended together log in once.
     session: tokio::sync::Mutex<Arc<Session>>,
     quota: Mutex<Option<Quota>>,
@@ -90,7 +92,8 @@ impl Client {
         let session = login(&http, &config, patience).await?;
         Ok(Client {
             patience,
-            pace: Pace::new(config.requests_per_second),
+            pace: Pace::new(config.requests_per_second, config.parts),
+            share: Share::new(config.daily_request_share, config.parts),
             session: tokio::sync::Mutex::new(Arc::new(session)),
             quota: Mutex::default(),
             http,
@@ -175,6 +178,7 @@ impl Client {
                 format!("{subject}: the org names a next page on another host; it is not asked"),
             )
         })?;
+        self.share.take(subject).map_err(Refusal::Final)?;
         let transport = |error| Refusal::transport(&session.instance, error);
         let sent = Timestamp::now();
         let mut response = self
@@ -225,6 +229,7 @@ impl Client {
     fn keep_quota(&self, headers: &HeaderMap) {
         let header = headers.get("sforce-limit-info").and_then(|value| value.to_str().ok());
         if let Some(quota) = header.and_then(limit_info) {
+            self.share.learn(quota);
             *self.quota.lock().unwrap_or_else(PoisonError::into_inner) = Some(quota);
         }
     }

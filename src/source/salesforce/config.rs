@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::auth::Flow;
 use crate::api::CrmSourceSpec;
 use crate::api::common::Outcome;
-use crate::api::crm_source::SalesforceSource;
+use crate::api::crm_source::{Percent, SalesforceSource};
 use crate::http;
 use crate::secrets::Secrets;
 use crate::source::SourceError;
@@ -19,7 +19,12 @@ pub(super) struct Config {
     /// `/services/data/v62.0`
     pub data_path: String,
     pub flow: Flow,
+    /// By all runs together.
     pub requests_per_second: Option<u32>,
+    /// By all runs together, of what the org has left.
+    pub daily_request_share: Option<Percent>,
+    /// How many runs may share the two.
+    pub parts: u32,
 }
 
 impl Config {
@@ -41,12 +46,15 @@ impl Config {
         if !version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') || version.is_empty() {
             return Err(invalid("apiVersion must be a number like 62.0".into()));
         }
+        let limits = spec.limits.clone().unwrap_or_default();
         Ok(Config {
             data_path: format!("/services/data/v{version}"),
             flow: flow(salesforce, &instance, secrets)?,
             instance,
             allow_plaintext: salesforce.allow_plaintext,
-            requests_per_second: spec.limits.as_ref().map(|limits| limits.requests_per_second),
+            requests_per_second: limits.requests_per_second,
+            daily_request_share: limits.daily_request_share,
+            parts: spec.max_concurrent_runs.max(1),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Salesforce, by its [REST API](https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/intro_rest.htm).
 //!
-//! In the order in which data passes: [`config`] says where the org is, [`auth`] logs in, [`client`] makes requests and
+//! In the order in which data passes: [`config`] says where the org is, [`auth`] logs in, [`client`] makes requests, as many as
+//! [`share`] allows, and
 //! [`error`] tells what a refusal means, [`soql`] writes the queries, [`extract`] pages through them, and [`page`] decodes.
 
 mod auth;
@@ -9,6 +10,7 @@ mod config;
 mod error;
 mod extract;
 mod page;
+mod share;
 mod soql;
 mod stamp;
 #[cfg(test)]

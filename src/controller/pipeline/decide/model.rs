@@ -2,13 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::SignedDuration;
-use k8s_openapi::api::batch::v1::Job;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::super::jobs::{WorkerImage, sync_job};
-use super::tests::{at, job, observed, pipeline};
+use super::tests::{at, decide, failed, light, observed, pipeline};
 use super::*;
 
 /// How many traces are tried; `MODEL_TRACES` asks for more.
@@ -58,7 +56,7 @@ fn steps(faults: bool) -> impl Strategy<Value = Vec<Step>> {
 struct World {
     now: Timestamp,
     pipelines: Vec<SyncPipeline>,
-    jobs: Vec<BTreeMap<String, Job>>,
+    jobs: Vec<BTreeMap<String, Arc<LightJob>>>,
     /// Every Job that there ever was.
     created: BTreeSet<String>,
     /// The number of the last run.
@@ -83,7 +81,7 @@ impl World {
         &self.pipelines[self.pipelines.len() - 1]
     }
 
-    fn jobs(&self) -> &BTreeMap<String, Job> {
+    fn jobs(&self) -> &BTreeMap<String, Arc<LightJob>> {
         &self.jobs[self.jobs.len() - 1]
     }
 
@@ -128,10 +126,11 @@ impl World {
                         self.epoch = run.epoch;
                         let active = self.status().streams[0].active_run.clone().unwrap();
                         self.slots.insert(active.slot_time.0);
-                        jobs.insert(run.name.clone(), self.job(&run, "Suspended"));
+                        jobs.insert(run.name.clone(), Arc::new(self.job(&run)));
                     }
                 }
                 Work::Delete(name) => drop(jobs.remove(&name)),
+                Work::CreateClaim => {}
             }
             self.jobs.push(jobs);
         }
@@ -148,21 +147,25 @@ impl World {
             self.write(&status);
         }
         let mut jobs = self.jobs().clone();
-        let ended = job(&name, if succeeds { "Complete" } else { "Failed" }).1;
-        jobs.entry(name).and_modify(|job| job.status = ended.status);
+        let standing = if succeeds { Standing::Complete } else { failed() };
+        jobs.entry(name)
+            .and_modify(|job| Arc::make_mut(job).standing = standing);
         self.jobs.push(jobs);
     }
 
-    /// The Job of a run, as it is made, in a state.
-    fn job(&self, run: &OwnedRun, condition: &str) -> Job {
+    /// The Job of a run, as it is made.
+    fn job(&self, run: &OwnedRun) -> LightJob {
         let worker = WorkerImage {
             image: "ferrygate".to_owned(),
             pull_policy: "Never".to_owned(),
         };
-        Job {
-            status: job("", condition).1.status,
-            ..sync_job(self.pipeline(), &run.borrowed(), &run.source, &run.sink, &worker)
-        }
+        light(&sync_job(
+            self.pipeline(),
+            &run.borrowed(),
+            &run.source.spec,
+            &run.sink.spec,
+            &worker,
+        ))
     }
 
     /// Takes a second, as nobody is faster: the clock numbers the run that starts after it.
@@ -170,14 +173,14 @@ impl World {
         self.write(&SyncPipelineStatus::default());
         if jobs {
             let mut left = self.jobs().clone();
-            left.retain(|_, job| standing(job) == Standing::Active);
+            left.retain(|_, job| job.is_active());
             self.jobs.push(left);
         }
         self.now += SignedDuration::from_secs(1);
     }
 
     fn active(&self) -> Vec<String> {
-        let active = self.jobs().iter().filter(|(_, job)| standing(job) == Standing::Active);
+        let active = self.jobs().iter().filter(|(_, job)| job.is_active());
         active.map(|(name, _)| name.clone()).collect()
     }
 

@@ -2,14 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
+use k8s_openapi::api::batch::v1::Job;
 use serde_json::{Value, json};
 
+use super::super::super::admission::Places;
 use super::super::super::jobs::{WorkerImage, sync_job};
+use super::super::super::light::{Cause, LightPod, WatchedJob};
 use super::super::super::observe::Made;
+use super::super::observe::Found;
 use super::*;
-use crate::api::conditions::{FRESH, READY, RECONCILED, RECONCILING, STALLED, SUSPENDED};
-use crate::api::{CdpSink, CrmSource, MappingVersion};
+use crate::api::MappingVersion;
+use crate::api::conditions::{FRESH, READY, RECONCILED, RECONCILING, STALLED, SUSPENDED, violations};
+use crate::worker::UnresolvedMapping;
+
+/// Decides, and holds what is decided to the rules of conditions.
+pub(super) fn decide(pipeline: &SyncPipeline, observed: &Observed, now: Timestamp) -> Decision {
+    let decision = super::decide(pipeline, observed, now);
+    let before = pipeline.status.clone().unwrap_or_default();
+    let generation = pipeline.metadata.generation.unwrap();
+    let broken = violations(&before.conditions, &decision.status.conditions, generation);
+    assert_eq!(broken, Vec::<String>::new());
+    assert_eq!(decision.status.observed_generation, Some(generation));
+    decision
+}
 
 pub(super) fn at(text: &str) -> Timestamp {
     format!("2026-05-04T{text}Z").parse().unwrap()
@@ -60,13 +75,16 @@ pub(super) fn observed() -> Observed {
     ))
     .unwrap();
     Observed {
-        sources: vec![source],
-        sinks: vec![sink],
-        mappings: vec![mapping],
+        source: Found::There(Arc::new(source)),
+        sink: Found::There(Arc::new(sink)),
+        mapping: Ok(Arc::new(mapping)),
+        plan_errors: Vec::new(),
         made: Made {
             has_service_account: true,
             ..Made::default()
         },
+        has_claim: true,
+        places: Places::free(4),
     }
 }
 
@@ -85,12 +103,32 @@ pub(super) fn pipeline(status: Value) -> SyncPipeline {
     .unwrap()
 }
 
-pub(super) fn job(name: &str, condition: &str) -> (String, Job) {
-    let job = json!({
-        "metadata": {"name": name, "labels": {STREAM_LABEL: "contacts"}},
-        "status": {"conditions": [{"type": condition, "status": "True"}]},
-    });
-    (name.to_owned(), serde_json::from_value(job).unwrap())
+/// A Job of the stream, in a state.
+pub(super) fn job(name: &str, standing: Standing) -> (String, Arc<LightJob>) {
+    let job = LightJob {
+        name: name.to_owned(),
+        uid: format!("uid-{name}"),
+        owner: None,
+        created: Some(at("08:00:01")),
+        stream: Some("contacts".to_owned()),
+        run: None,
+        standing,
+    };
+    (name.to_owned(), Arc::new(job))
+}
+
+pub(super) fn failed() -> Standing {
+    Standing::Failed {
+        reason: "BackoffLimitExceeded".to_owned(),
+        message: "it failed too often".to_owned(),
+        at: None,
+    }
+}
+
+/// What the cache keeps of a Job.
+pub(super) fn light(job: &Job) -> LightJob {
+    let text = serde_json::to_string(job).unwrap();
+    serde_json::from_str::<WatchedJob>(&text).unwrap().into()
 }
 
 fn condition<'a>(decision: &'a Decision, kind: &str) -> (&'a str, &'a str) {
@@ -134,7 +172,7 @@ fn while_a_run_is_under_way_none_is_started_and_nothing_is_written() {
     let started = decide(&pipeline(Value::Null), &observed(), at("08:00:01")).status;
     let name = started.streams[0].active_run.clone().unwrap().name;
     let mut seen = observed();
-    seen.made.jobs = BTreeMap::from([job(&name, "SuccessCriteriaMet")]);
+    seen.made.jobs = BTreeMap::from([job(&name, Standing::Active)]);
     let decision = decide(&pipeline(json!(started)), &seen, at("08:14:00"));
     assert_eq!((decision.work, decision.status), (vec![], started));
 }
@@ -151,7 +189,7 @@ fn a_run_that_ended_is_collected_and_the_next_starts_at_its_slot() {
     }))
     .unwrap();
     let mut seen = observed();
-    seen.made.jobs = BTreeMap::from([job(&name, "Complete")]);
+    seen.made.jobs = BTreeMap::from([job(&name, Standing::Complete)]);
     let ended = decide(&pipeline(json!(status)), &seen, at("08:00:05"));
     let stream = &ended.status.streams[0];
     let next = stream.next_run_time.clone().unwrap().0;
@@ -195,13 +233,13 @@ fn an_interval_of_five_minutes_makes_twelve_runs_an_hour() {
         let decision = decide(&pipeline, &seen, now);
         let created = decision.work.iter().find_map(|work| match work {
             Work::Create(run) => Some(run.name.clone()),
-            Work::Delete(_) => None,
+            _ => None,
         });
         // Through JSON, as the API server keeps it: its times have no fractions of a second.
         pipeline.status = serde_json::from_value(json!(decision.status)).unwrap();
         now = match created {
             Some(name) => {
-                seen.made.jobs = BTreeMap::from([job(&name, "Complete")]);
+                seen.made.jobs = BTreeMap::from([job(&name, Standing::Complete)]);
                 runs.push(name);
                 now + SignedDuration::from_millis(1_700)
             }
@@ -228,7 +266,7 @@ fn a_run_with_dead_letters_is_told_with_their_causes_and_one_without_is_not() {
         }))
         .unwrap();
         let mut seen = observed();
-        seen.made.jobs = BTreeMap::from([job(&name, "Complete")]);
+        seen.made.jobs = BTreeMap::from([job(&name, Standing::Complete)]);
         let notices = decide(&pipeline(json!(status)), &seen, at("08:00:05")).notices;
         notices
             .into_iter()
@@ -241,11 +279,11 @@ fn a_run_with_dead_letters_is_told_with_their_causes_and_one_without_is_not() {
             })
             .collect::<Vec<_>>()
     };
-    let rejected = (true, "RecordsRejected".to_owned(), true);
-    let recovered = (false, "Recovered".to_owned(), true);
+    let rejected = (true, "RecordsRejected", true);
+    let recovered = (false, "Recovered", true);
     assert_eq!(told(0, None), vec![]);
-    assert_eq!(told(2, None), vec![rejected.clone()]);
-    assert_eq!(told(0, Some(1)), vec![recovered.clone()]);
+    assert_eq!(told(2, None), vec![rejected]);
+    assert_eq!(told(0, Some(1)), vec![recovered]);
     assert_eq!(told(2, Some(1)), vec![recovered, rejected]);
 }
 
@@ -254,7 +292,7 @@ fn after_the_first_run() -> (SyncPipelineStatus, Observed) {
     let status = decide(&pipeline(Value::Null), &observed(), FIRST).status;
     let name = &status.streams[0].active_run.as_ref().unwrap().name;
     let mut seen = observed();
-    seen.made.jobs = BTreeMap::from([job(name, "Complete")]);
+    seen.made.jobs = BTreeMap::from([job(name, Standing::Complete)]);
     let ended = decide(&pipeline(json!(status)), &seen, at("08:00:05")).status;
     (ended, seen)
 }
@@ -352,7 +390,7 @@ fn a_failed_run_is_tried_again_after_a_pause_or_at_once_when_something_was_chang
     run.report = serde_json::from_value(json!({"outcome": "SchemaDrifted", "message": "field Fax is gone"})).unwrap();
     let name = run.name.clone();
     let mut seen = observed();
-    seen.made.jobs = BTreeMap::from([job(&name, "Failed")]);
+    seen.made.jobs = BTreeMap::from([job(&name, failed())]);
     let failed = decide(&pipeline(json!(status)), &seen, at("08:01:00"));
     assert_eq!(
         (
@@ -383,15 +421,36 @@ fn what_is_missing_is_said_and_starts_nothing() {
         )
     };
     let cases: [(Change, &str, &str); 5] = [
-        (|seen| seen.sources.clear(), "SourceNotFound", "True"),
-        (|seen| seen.sinks.clear(), "SinkNotFound", "True"),
-        (|seen| seen.mappings.clear(), "MappingNotFound", "True"),
+        (
+            |seen| seen.source = Found::Missing(vec!["other".into()]),
+            "SourceNotFound",
+            "True",
+        ),
+        (|seen| seen.sink = Found::Missing(vec![]), "SinkNotFound", "True"),
+        (
+            |seen| {
+                seen.mapping = Err(UnresolvedMapping::NoMapping {
+                    name: "contact".into(),
+                    mappings: "none".into(),
+                });
+            },
+            "MappingNotFound",
+            "True",
+        ),
         (
             |seen| seen.made.has_service_account = false,
             "WorkerServiceAccountMissing",
             "True",
         ),
-        (|seen| seen.sources[0].status = None, "SourceNotReady", "False"),
+        (
+            |seen| {
+                if let Found::There(source) = &mut seen.source {
+                    Arc::make_mut(source).status = None;
+                }
+            },
+            "SourceNotReady",
+            "False",
+        ),
     ];
     for (change, reason, stalled) in cases {
         assert_eq!(missing(change), (reason.to_owned(), stalled.to_owned(), 0));
@@ -409,10 +468,16 @@ fn a_status_that_was_lost_is_recalled_from_the_jobs_and_those_that_were_supersed
         pull_policy: "Never".to_owned(),
     };
     let owner = pipeline(Value::Null);
-    let under_way = sync_job(&owner, &run.borrowed(), &run.source, &run.sink, &worker);
-    let seeing = |job: &Job| {
+    let under_way = light(&sync_job(
+        &owner,
+        &run.borrowed(),
+        &run.source.spec,
+        &run.sink.spec,
+        &worker,
+    ));
+    let seeing = |job: &LightJob| {
         let mut seen = observed();
-        seen.made.jobs = BTreeMap::from([(job.name_any(), job.clone())]);
+        seen.made.jobs = BTreeMap::from([(job.name.clone(), Arc::new(job.clone()))]);
         seen
     };
     let named = |decision: &Decision| {
@@ -426,20 +491,16 @@ fn a_status_that_was_lost_is_recalled_from_the_jobs_and_those_that_were_supersed
     let recalled = decide(&pipeline(Value::Null), &seeing(&under_way), now);
     assert_eq!((named(&recalled), recalled.work), (Some(run.name.clone()), vec![]));
 
-    let mut ended = under_way.clone();
-    ended.status = job("", "Complete").1.status;
+    let ended = LightJob {
+        standing: Standing::Complete,
+        ..under_way.clone()
+    };
     let recalled = decide(&pipeline(Value::Null), &seeing(&ended), now);
     let last = recalled.status.streams[0].last_run.as_ref();
     assert_eq!(
         (named(&recalled), last.map(|run| run.epoch), recalled.work),
         (None, Some(FIRST.as_second()), vec![])
     );
-
-    // Another pipeline of that name, which was deleted, left it.
-    let mut stranger = under_way.clone();
-    stranger.owner_references_mut()[0].uid = "another".to_owned();
-    let started = decide(&pipeline(Value::Null), &seeing(&stranger), now);
-    assert_ne!(named(&started), Some(run.name.clone()));
 
     // The status names a later run.
     let mut status = first.status;
@@ -451,4 +512,125 @@ fn a_status_that_was_lost_is_recalled_from_the_jobs_and_those_that_were_supersed
         "{:?}",
         superseded.work
     );
+}
+
+#[test]
+fn the_claim_for_the_state_is_made_with_the_first_run() {
+    let mut seen = observed();
+    seen.has_claim = false;
+    let decision = decide(&pipeline(Value::Null), &seen, FIRST);
+    assert!(
+        matches!(decision.work[..], [Work::CreateClaim, Work::Create(_)]),
+        "{:?}",
+        decision.work
+    );
+}
+
+#[test]
+fn a_run_waits_for_a_place_of_its_source_and_the_suppression_lane_goes_first() {
+    let mut pipeline = pipeline(Value::Null);
+    let mut withdrawals = pipeline.spec.streams[0].clone();
+    withdrawals.name = "opt-outs".to_owned();
+    withdrawals.lane = crate::api::sync_pipeline::Lane::Suppression;
+    pipeline.spec.streams.push(withdrawals);
+    let with = |capacity, taken| {
+        let mut seen = observed();
+        seen.places = Places {
+            taken,
+            ..Places::free(capacity)
+        };
+        let decision = decide(&pipeline, &seen, at("08:00:01"));
+        let streams = decision.status.streams.iter();
+        let running = streams.filter(|stream| stream.active_run.is_some());
+        let running: Vec<_> = running.map(|stream| stream.name.clone()).collect();
+        let waiting: Vec<_> = decision
+            .waiting
+            .iter()
+            .map(|(_, claimant)| claimant.stream.clone())
+            .collect();
+        (running, waiting, condition(&decision, RECONCILING).1.to_owned())
+    };
+    let streams = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let first = "FirstRun".to_owned();
+    assert_eq!(
+        with(4, 2),
+        (streams(&["contacts", "opt-outs"]), streams(&[]), first.clone())
+    );
+    assert_eq!(
+        with(4, 3),
+        (streams(&["opt-outs"]), streams(&["contacts"]), first.clone())
+    );
+    assert_eq!(with(4, 4), (streams(&[]), streams(&["contacts", "opt-outs"]), first));
+}
+
+#[test]
+fn a_job_that_is_refused_or_does_not_start_is_told_in_the_words_of_the_cause() {
+    let started = decide(&pipeline(Value::Null), &observed(), at("08:00:01")).status;
+    let name = started.streams[0].active_run.clone().unwrap().name;
+    let cause = |reason: &str| Cause {
+        reason: reason.to_owned(),
+        message: "exceeded quota: pods=0".to_owned(),
+    };
+    let told = |seen: &Observed, now: &str| {
+        let decision = decide(&pipeline(json!(started)), seen, at(now));
+        let ready = decision
+            .status
+            .conditions
+            .iter()
+            .find(|each| each.type_ == READY)
+            .unwrap();
+        let words = ready.message.contains("exceeded quota: pods=0");
+        (ready.reason.clone(), words, decision.look_into.len())
+    };
+    let mut refused = observed();
+    refused.made.causes = BTreeMap::from([(name.clone(), cause("JobRefused"))]);
+    assert_eq!(told(&refused, "08:00:09"), ("JobRefused".to_owned(), true, 0));
+
+    let mut quiet = observed();
+    quiet.made.jobs = BTreeMap::from([job(&name, Standing::Active)]);
+    assert_eq!(told(&quiet, "08:00:09"), ("FirstRun".to_owned(), false, 0));
+    assert_eq!(told(&quiet, "08:00:11"), ("FirstRun".to_owned(), false, 1));
+    quiet.made.causes = BTreeMap::from([(name.clone(), cause("FailedCreate"))]);
+    assert_eq!(told(&quiet, "08:00:12"), ("PodNotStarting".to_owned(), true, 1));
+
+    let mut pulls = observed();
+    pulls.made.jobs = BTreeMap::from([job(&name, Standing::Active)]);
+    pulls.made.pods = vec![Arc::new(LightPod {
+        name: format!("{name}-x7k2q"),
+        uid: "p".to_owned(),
+        job: name,
+        stage: Stage::Waiting(Some(cause("ImagePullBackOff"))),
+    })];
+    assert_eq!(told(&pulls, "08:00:12"), ("PodNotStarting".to_owned(), true, 0));
+}
+
+#[test]
+fn a_failed_run_without_a_report_waits_for_its_pods_exit_codes_and_not_for_ever() {
+    let started = decide(&pipeline(Value::Null), &observed(), at("08:00:01")).status;
+    let name = started.streams[0].active_run.clone().unwrap().name;
+    let mut seen = observed();
+    let standing = Standing::Failed {
+        reason: "PodFailurePolicy".to_owned(),
+        message: "exit code".to_owned(),
+        at: Some(at("08:00:09")),
+    };
+    seen.made.jobs = BTreeMap::from([job(&name, standing)]);
+    let outcome = |seen: &Observed, now: &str| {
+        let decision = decide(&pipeline(json!(started)), seen, at(now));
+        let last = decision.status.streams[0].last_run.as_ref().map(|run| run.outcome);
+        (last, decision.wake == Some(at("08:00:12")))
+    };
+    assert_eq!(outcome(&seen, "08:00:10"), (None, true));
+    assert_eq!(outcome(&seen, "08:00:12").0, Some(Outcome::Interrupted));
+    seen.made.pods = vec![Arc::new(LightPod {
+        name: format!("{name}-x7k2q"),
+        uid: "p".to_owned(),
+        job: name,
+        stage: Stage::Ended {
+            exit_code: 78,
+            reason: "Error".to_owned(),
+            at: None,
+        },
+    })];
+    assert_eq!(outcome(&seen, "08:00:10").0, Some(Outcome::ConfigurationInvalid));
 }
