@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod cluster;
 pub mod demo;
+pub mod gitops;
 pub mod image;
 pub mod operator;
 pub mod progress;

@@ -1,4 +1,4 @@
-//! Kubernetes, etcd, CoreDNS and Helm, built from their published Go modules and kept for the next time.
+//! Kubernetes, etcd, CoreDNS, Helm and other programs in Go, built from their published modules and kept for the next time.
 
 use std::{
     fs::{self, File},
@@ -41,6 +41,32 @@ const FACES: [&str; 6] = [
     "kubelet",
 ];
 
+/// A Go module of this package whose programs are built.
+struct Module {
+    /// Its folder in this package.
+    folder: &'static str,
+    /// As [`PROGRAMS`].
+    programs: &'static [(&'static str, &'static str, &'static str)],
+    /// As [`FACES`].
+    faces: &'static [&'static str],
+}
+
+const CLUSTER: Module = Module {
+    folder: "cluster",
+    programs: &PROGRAMS,
+    faces: &FACES,
+};
+
+const GITOPS: Module = Module {
+    folder: "gitops",
+    programs: &[(
+        "./health",
+        "health",
+        "the health checks of Argo CD and Flux (some minutes, once)",
+    )],
+    faces: &[],
+};
+
 /// For how long programs are kept that are not used.
 const LONG: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
@@ -54,7 +80,19 @@ impl Binaries {
     /// # Errors
     /// When Go can't build a program. What was built whole before stays; nothing half-built does.
     pub async fn ensure(steps: &Steps) -> Result<Self> {
-        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster");
+        Self::of(&CLUSTER, steps).await
+    }
+
+    /// [`ensure`](Self::ensure) for what evaluates health as Argo CD and Flux do: `health`.
+    ///
+    /// # Errors
+    /// As `ensure`.
+    pub async fn ensure_gitops(steps: &Steps) -> Result<Self> {
+        Self::of(&GITOPS, steps).await
+    }
+
+    async fn of(wanted: &Module, steps: &Steps) -> Result<Self> {
+        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join(wanted.folder);
         let bin = cache()?.join("bin");
         let folder = bin.join(format!("{}-{}", version(), digest(&module)?));
         fs::create_dir_all(&folder).with_context(|| format!("could not create {}", folder.display()))?;
@@ -62,7 +100,7 @@ impl Binaries {
         let lock = File::create(bin.join("lock"))?;
         let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await??;
         let built = Self(folder);
-        for (package, program, told) in PROGRAMS {
+        for (package, program, told) in wanted.programs.iter().copied() {
             if built.path(program).exists() {
                 continue;
             }
@@ -72,7 +110,7 @@ impl Binaries {
             };
             steps.step(&what, built.build(&module, package, program)).await?;
         }
-        for face in FACES {
+        for face in wanted.faces.iter().copied() {
             if !built.path(face).exists() {
                 std::os::unix::fs::symlink("kubernetes", built.path(face))?;
             }

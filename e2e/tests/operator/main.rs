@@ -3,6 +3,7 @@
 mod exactly_once;
 mod fencing;
 mod freshness;
+mod health;
 mod incremental;
 mod manifests;
 mod refused;
