@@ -5,6 +5,8 @@
 //! status write a reconcile at the most. [`schedule`], [`names`] and [`jobs`] are what decisions are made of.
 
 mod act;
+#[cfg(test)]
+mod fake_api;
 mod jobs;
 mod leader;
 mod mapping;
