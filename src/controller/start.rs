@@ -20,12 +20,13 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::act::{ActError, Context};
 use super::jobs::{MANAGED_BY, PIPELINE_LABEL, SINK_LABEL, SOURCE_LABEL, WorkerImage};
-use super::leader::Candidate;
+use super::leader::{Candidate, Leadership, Term};
 use super::metrics::Metrics;
 use super::{mapping, names, pipeline, server, sink, source};
 use crate::api::common::exit;
@@ -36,6 +37,8 @@ use crate::cluster;
 const API_TIMEOUT: Duration = Duration::from_secs(300);
 /// How soon a reconcile that failed is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+/// How long what is under way at the end may take before the lead is given up: another is to lead within two seconds.
+const DRAIN: Duration = Duration::from_millis(500);
 /// The Lease's name.
 const LEASE_NAME: &str = "ferrygate-controller";
 
@@ -79,16 +82,17 @@ async fn started(options: Options, shutdown: CancellationToken) -> Result<(), ku
     let stop = shutdown.child_token();
     let served = tokio::spawn(server::serve(options.metrics_address, metrics.clone(), stop.clone()));
 
-    let candidate = options
-        .lease_namespace
-        .as_deref()
-        .map(|namespace| Candidate::new(client.clone(), namespace, LEASE_NAME, &options.identity));
-    if let Some(candidate) = &candidate {
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            () = candidate.lead() => {}
+    let leadership = match options.lease_namespace.as_deref() {
+        None => None,
+        Some(namespace) => {
+            let rng = fastrand::Rng::new();
+            let mut candidate = Candidate::new(client.clone(), namespace, LEASE_NAME, &options.identity, rng);
+            match candidate.lead(&shutdown).await {
+                None => return Ok(()),
+                leadership => leadership,
+            }
         }
-    }
+    };
     metrics.leads(true);
     let context = Arc::new(Context {
         client: client.clone(),
@@ -110,20 +114,29 @@ async fn started(options: Options, shutdown: CancellationToken) -> Result<(), ku
     } else {
         options.namespaces.into_iter().map(Some).collect()
     };
+    let term = leadership.as_ref().map_or_else(Term::endless, Leadership::term);
     let controllers: FuturesUnordered<_> = scopes
         .iter()
-        .map(|scope| serve_scope(scope.as_deref(), context.clone(), stop.clone()))
+        .map(|scope| serve_scope(scope.as_deref(), context.clone(), term.clone(), stop.clone()))
         .collect();
     let controllers = controllers.collect::<Vec<()>>();
-    match candidate {
+    match leadership {
         None => {
             controllers.await;
         }
-        // One that can't renew ends at once, before another may begin: nothing that is under way here is waited for.
-        Some(candidate) => tokio::select! {
-            _ = controllers => candidate.hold(stop.clone()).await,
-            () = candidate.hold(shutdown.clone()) => {}
-        },
+        Some(mut leadership) => {
+            let drained = async {
+                shutdown.cancelled().await;
+                sleep(DRAIN).await;
+            };
+            // One that can't renew ends at once, before another may begin: nothing that is under way here is waited for.
+            tokio::select! {
+                _ = controllers => {}
+                () = drained => {}
+                () = leadership.hold() => {}
+            }
+            leadership.release().await;
+        }
     }
     metrics.leads(false);
     stop.cancel();
@@ -142,7 +155,7 @@ where
 }
 
 /// Runs the four controllers over a namespace, or over all.
-async fn serve_scope(scope: Option<&str>, context: Arc<Context>, stop: CancellationToken) {
+async fn serve_scope(scope: Option<&str>, context: Arc<Context>, term: Term, stop: CancellationToken) {
     let client = &context.client;
     let all = watcher::Config::default;
     let ours = watcher::Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
@@ -206,10 +219,10 @@ async fn serve_scope(scope: Option<&str>, context: Arc<Context>, stop: Cancellat
     );
 
     tokio::join!(
-        drive("SyncPipeline", pipelines, pipeline::reconcile, &context, &stop),
-        drive("CrmSource", sources, source::reconcile, &context, &stop),
-        drive("CdpSink", sinks, sink::reconcile, &context, &stop),
-        drive("MappingVersion", mappings, mapping::reconcile, &context, &stop),
+        drive("SyncPipeline", pipelines, pipeline::reconcile, &context, &term, &stop),
+        drive("CrmSource", sources, source::reconcile, &context, &term, &stop),
+        drive("CdpSink", sinks, sink::reconcile, &context, &term, &stop),
+        drive("MappingVersion", mappings, mapping::reconcile, &context, &term, &stop),
     );
 }
 
@@ -257,6 +270,7 @@ async fn drive<K, R, F>(
     controller: Controller<K>,
     reconcile: R,
     context: &Arc<Context>,
+    term: &Term,
     stop: &CancellationToken,
 ) where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
@@ -267,7 +281,11 @@ async fn drive<K, R, F>(
     let measured = |resource: Arc<K>, context: Arc<Context>| {
         let (started, metrics) = (Instant::now(), context.metrics.clone());
         let work = reconcile(resource, context);
+        let term = term.clone();
         async move {
+            if !term.is_current() {
+                return Ok(Action::requeue(RETRY));
+            }
             let done = work.await;
             metrics.reconciled(kind, done.is_ok(), started.elapsed());
             done

@@ -27,7 +27,6 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::{Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,6 +34,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch::Sender;
 use tower::{BoxError, Service};
 
+use refusal::Refusal;
 pub use request::Verb;
 use request::{Call, ResourceType};
 use store::{Key, Store};
@@ -241,7 +241,7 @@ impl FakeApi {
             .body(body)?)
     }
 
-    fn perform(&self, call: Call) -> Result<(u16, Body), Status> {
+    fn perform(&self, call: Call) -> Result<(u16, Body), Refusal> {
         let state = &mut *self.lock();
         let place = if call.subresource.is_empty() {
             call.resource.to_string()
@@ -337,6 +337,6 @@ fn typed<K: Object>(object: &Value) -> K {
     serde_json::from_value(object.clone()).expect("what is stored under a resource is of its type")
 }
 
-fn code_of(status: &Status) -> u16 {
+fn code_of(status: &Refusal) -> u16 {
     status.code.and_then(|code| u16::try_from(code).ok()).unwrap_or(500)
 }

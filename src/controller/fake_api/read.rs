@@ -1,15 +1,14 @@
 //! GET: one object, or a list by pages.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use serde_json::{Value, json};
 
-use super::refusal;
+use super::refusal::{self, Refusal};
 use super::request::Call;
 use super::selector::Selection;
 use super::store::{Key, Store};
 
 /// The object that a call names.
-pub fn get(store: &Store, call: &Call) -> Result<Value, Status> {
+pub fn get(store: &Store, call: &Call) -> Result<Value, Refusal> {
     let object = store
         .get(&key(call))
         .ok_or_else(|| refusal::not_found(&call.resource, &call.name))?;
@@ -26,7 +25,7 @@ pub fn key(call: &Call) -> Key {
 }
 
 /// A page of the objects that a call selects. All pages show the state of the first.
-pub fn list(store: &Store, call: &Call) -> Result<Value, Status> {
+pub fn list(store: &Store, call: &Call) -> Result<Value, Refusal> {
     let selection = Selection::of(call)?;
     let limit = match call.parameter("limit") {
         "" => usize::MAX,
@@ -93,7 +92,7 @@ fn item(call: &Call, object: &Value) -> Value {
     shown
 }
 
-fn read_token(token: &str) -> Result<(u64, Option<(String, String)>), Status> {
+fn read_token(token: &str) -> Result<(u64, Option<(String, String)>), Refusal> {
     let mut parts = token.splitn(3, '/');
     let mut next = || {
         parts

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use axum::http::{Method, Request, header};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::client::Body;
 use serde_json::Value;
 
-use super::refusal;
+use super::refusal::{self, Refusal};
 
 /// A resource of an API group, as RBAC names it: `jobs.batch`, `pods`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,7 +86,7 @@ impl Call {
     ///
     /// # Errors
     /// What the API server answers to one that it does not understand.
-    pub async fn read(request: Request<Body>) -> Result<Call, Status> {
+    pub async fn read(request: Request<Body>) -> Result<Call, Refusal> {
         let (head, body) = request.into_parts();
         let bytes = body
             .collect_bytes()

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use kube::core::{Expression, Selector, SelectorExt};
 use serde_json::Value;
 
-use super::refusal;
+use super::refusal::{self, Refusal};
 use super::request::{Call, ResourceType};
 
 /// The fields of Pods that can be selected by, besides name and namespace
@@ -36,7 +35,7 @@ impl Selection {
     ///
     /// # Errors
     /// When a selector can't be read, or a field not be selected by.
-    pub fn of(call: &Call) -> Result<Selection, Status> {
+    pub fn of(call: &Call) -> Result<Selection, Refusal> {
         Ok(Selection {
             resource: call.resource.clone(),
             namespace: call.namespace.clone(),
@@ -83,8 +82,8 @@ fn parts(selector: &str) -> impl Iterator<Item = &str> {
         .filter(|part| !part.is_empty())
 }
 
-fn requirement(part: &str) -> Result<Expression, Status> {
-    let set = |values: &str| -> Result<_, Status> {
+fn requirement(part: &str) -> Result<Expression, Refusal> {
+    let set = |values: &str| -> Result<_, Refusal> {
         let inner = values.trim().strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
         let inner = inner.ok_or_else(|| refusal::bad_request(&format!("unable to parse requirement: {part}")))?;
         Ok(inner.split(',').map(|value| value.trim().to_owned()).collect())
@@ -105,14 +104,15 @@ fn requirement(part: &str) -> Result<Expression, Status> {
     })
 }
 
-fn field(resource: &ResourceType, part: &str) -> Result<(String, bool, String), Status> {
+fn field(resource: &ResourceType, part: &str) -> Result<(String, bool, String), Refusal> {
     let (path, equal, value) = match (part.split_once("!="), part.split_once('=')) {
         (Some((path, value)), _) => (path, false, value),
         (None, Some((path, value))) => (path, true, value.trim_start_matches('=')),
         (None, None) => return Err(refusal::bad_request(&format!("invalid field selector: {part}"))),
     };
     let is_pod = resource.group.is_empty() && resource.plural == "pods";
-    if !matches!(path, "metadata.name" | "metadata.namespace") && !(is_pod && POD_FIELDS.contains(&path)) {
+    let is_known = matches!(path, "metadata.name" | "metadata.namespace") || (is_pod && POD_FIELDS.contains(&path));
+    if !is_known {
         return Err(refusal::bad_request(&format!("field label not supported: {path}")));
     }
     Ok((path.to_owned(), equal, value.to_owned()))

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{Timestamp, TimestampRound, Unit};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use serde_json::{Value, json};
 
-use super::refusal;
+use super::refusal::{self, Refusal};
 use super::request::ResourceType;
 
 /// Where an object is.
@@ -142,7 +141,7 @@ impl Store {
     ///
     /// # Errors
     /// When they are compacted.
-    pub fn since(&self, version: u64) -> Result<&[Change], Status> {
+    pub fn since(&self, version: u64) -> Result<&[Change], Refusal> {
         if version < self.oldest {
             return Err(refusal::gone(version, self.oldest));
         }
@@ -154,7 +153,7 @@ impl Store {
     ///
     /// # Errors
     /// When what happened since is compacted.
-    pub fn at(&self, version: u64) -> Result<BTreeMap<Key, Arc<Value>>, Status> {
+    pub fn at(&self, version: u64) -> Result<BTreeMap<Key, Arc<Value>>, Refusal> {
         let mut objects = self.objects.clone();
         for change in self.since(version)?.iter().rev() {
             match &change.before {

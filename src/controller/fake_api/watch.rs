@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use serde_json::{Value, json};
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep_until};
 
 use super::read::shown;
+use super::refusal::Refusal;
 use super::request::Call;
 use super::selector::Selection;
 use super::store::Store;
@@ -43,7 +43,7 @@ impl Watcher {
     ///
     /// # Errors
     /// When its selectors or its version can't be read.
-    pub fn new(api: FakeApi, call: Call, store: &Store) -> Result<Self, Status> {
+    pub fn new(api: FakeApi, call: Call, store: &Store) -> Result<Self, Refusal> {
         let selection = Selection::of(&call)?;
         let (bookmarks, initial) = (
             call.parameter("allowWatchBookmarks") == "true",
@@ -170,7 +170,7 @@ impl Watcher {
         }
     }
 
-    fn end_with(&mut self, status: &Status) {
+    fn end_with(&mut self, status: &Refusal) {
         self.push("ERROR", &json!(status));
         self.ended = true;
     }

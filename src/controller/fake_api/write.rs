@@ -1,10 +1,9 @@
 //! POST, PUT, PATCH and DELETE, with the rules that the API server has for every resource.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use serde_json::{Value, json};
 
 use super::read::key;
-use super::refusal;
+use super::refusal::{self, Refusal};
 use super::request::{Call, ResourceType};
 use super::store::{Key, Store};
 
@@ -19,7 +18,7 @@ const SYSTEM_FIELDS: [&str; 6] = [
 ];
 
 /// Creates the object of the body. Its status is dropped: that has its own door.
-pub fn create(store: &mut Store, call: &Call) -> Result<Value, Status> {
+pub fn create(store: &mut Store, call: &Call) -> Result<Value, Refusal> {
     let mut object = call.body.clone();
     if !object["metadata"].is_object() {
         return Err(refusal::bad_request("the body has no metadata"));
@@ -65,7 +64,7 @@ pub fn create(store: &mut Store, call: &Call) -> Result<Value, Status> {
 }
 
 /// Replaces an object, under its `resourceVersion`. Stricter than the API server, which asks for one only of some resources.
-pub fn update(store: &mut Store, call: &Call) -> Result<Value, Status> {
+pub fn update(store: &mut Store, call: &Call) -> Result<Value, Refusal> {
     let current = current(store, call)?;
     if text(&call.body, "name") != call.name {
         return Err(refusal::bad_request(
@@ -80,7 +79,7 @@ pub fn update(store: &mut Store, call: &Call) -> Result<Value, Status> {
 }
 
 /// Patches an object: a merge patch (RFC 7386) or a JSON patch (RFC 6902).
-pub fn patch(store: &mut Store, call: &Call) -> Result<Value, Status> {
+pub fn patch(store: &mut Store, call: &Call) -> Result<Value, Refusal> {
     let current = current(store, call)?;
     let mut patched = current.clone();
     match call.content_type.as_str() {
@@ -96,7 +95,7 @@ pub fn patch(store: &mut Store, call: &Call) -> Result<Value, Status> {
 }
 
 /// Deletes an object, and what it owns unless that is to be left.
-pub fn delete(store: &mut Store, call: &Call) -> Result<Value, Status> {
+pub fn delete(store: &mut Store, call: &Call) -> Result<Value, Refusal> {
     let current = current(store, call)?;
     let preconditions = &call.body["preconditions"];
     check_uid(call, &current, preconditions["uid"].as_str().unwrap_or_default())?;
@@ -197,7 +196,7 @@ pub fn put(store: &mut Store, resource: ResourceType, mut object: Value) -> Valu
 }
 
 /// Replaces an object, or its status alone, where the conditions hold.
-fn replace(store: &mut Store, call: &Call, current: &Value, mut proposed: Value) -> Result<Value, Status> {
+fn replace(store: &mut Store, call: &Call, current: &Value, mut proposed: Value) -> Result<Value, Refusal> {
     check_version(call, current, text(&proposed, "resourceVersion"))?;
     check_uid(call, current, text(&proposed, "uid"))?;
     let status = |from: &Value, to: &mut Value| match (from.get("status"), to.as_object_mut()) {
@@ -253,7 +252,7 @@ fn write_changed(store: &mut Store, key: Key, current: &Value, mut next: Value) 
     written
 }
 
-fn current(store: &Store, call: &Call) -> Result<Value, Status> {
+fn current(store: &Store, call: &Call) -> Result<Value, Refusal> {
     super::read::get(store, call)
 }
 
@@ -281,14 +280,14 @@ fn set_first_generation(resource: &ResourceType, object: &mut Value) {
     }
 }
 
-fn check_version(call: &Call, current: &Value, wanted: &str) -> Result<(), Status> {
+fn check_version(call: &Call, current: &Value, wanted: &str) -> Result<(), Refusal> {
     if wanted.is_empty() || wanted == text(current, "resourceVersion") {
         return Ok(());
     }
     Err(refusal::modified(&call.resource, &call.name))
 }
 
-fn check_uid(call: &Call, current: &Value, wanted: &str) -> Result<(), Status> {
+fn check_uid(call: &Call, current: &Value, wanted: &str) -> Result<(), Refusal> {
     let is = text(current, "uid");
     if wanted.is_empty() || wanted == is {
         return Ok(());
@@ -298,7 +297,7 @@ fn check_uid(call: &Call, current: &Value, wanted: &str) -> Result<(), Status> {
 
 /// A name must be a DNS subdomain
 /// (<https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names>).
-fn check_name(resource: &ResourceType, name: &str) -> Result<(), Status> {
+fn check_name(resource: &ResourceType, name: &str) -> Result<(), Refusal> {
     let is_alphanumeric = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
     let is_valid = name.len() <= 253
         && name.starts_with(is_alphanumeric)
