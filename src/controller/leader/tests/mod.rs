@@ -146,6 +146,22 @@ async fn the_term_is_counted_from_when_the_last_renewal_that_was_taken_was_sent(
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_is_late_makes_no_term_longer() {
+    let api = FakeApi::new();
+    let network = network(&api);
+    let mut leadership = leads(&mut candidate(&network, 1)).await;
+    network.set(Weather::AnswersLate);
+    let began = Instant::now();
+    let silence = async {
+        sleep(RENEW + Duration::from_millis(500)).await;
+        network.set(Weather::Silent);
+    };
+    tokio::join!(leadership.hold(), silence);
+    let (took, most) = (began.elapsed(), RENEW + GIVE_UP);
+    assert!(took > most - Duration::from_millis(100) && took <= most, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_process_that_was_frozen_may_not_act_when_it_wakes() {
     let api = FakeApi::new();
     let mut leadership = leads(&mut candidate(&network(&api), 1)).await;

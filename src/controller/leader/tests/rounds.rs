@@ -52,7 +52,8 @@ async fn faults(network: &Network, frozen: &Cell<Instant>, shutdown: &Cancellati
             return std::future::pending().await;
         }
         match rng.u8(0..16) {
-            0..8 => network.set(Weather::Fair),
+            0..7 => network.set(Weather::Fair),
+            7 => network.set(Weather::AnswersLate),
             8 => network.set(Weather::Slow),
             9 => network.set(Weather::AnswersLost),
             10 => network.set(Weather::Silent),

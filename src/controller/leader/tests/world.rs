@@ -28,6 +28,8 @@ pub enum Weather {
     Fair,
     /// They take up to ten seconds each way, whether the sender waits or not.
     Slow,
+    /// They arrive at once, and the answer takes almost as long as it may.
+    AnswersLate,
     /// They arrive, and nothing comes back.
     AnswersLost,
     /// They don't arrive, and nothing comes back.
@@ -35,6 +37,9 @@ pub enum Weather {
     /// They are refused.
     Refused,
 }
+
+/// How long the answer takes where it is late.
+const LATE: Duration = Duration::from_millis(2_900);
 
 /// A machine's way to the API server.
 #[derive(Clone)]
@@ -77,12 +82,14 @@ impl Service<Request<Body>> for Network {
                 let (weather, rng) = &mut *weather.lock().unwrap();
                 let most = if *weather == Weather::Slow { 10_000 } else { 20 };
                 let mut way = || Duration::from_millis(rng.u64(1..most));
-                (*weather, way(), way())
+                let (there, back) = (way(), way());
+                let back = if *weather == Weather::AnswersLate { LATE } else { back };
+                (*weather, there, back)
             };
             match weather {
                 Weather::Silent => return pending().await,
                 Weather::Refused => return Err(io::Error::from(io::ErrorKind::ConnectionRefused).into()),
-                Weather::Fair | Weather::Slow | Weather::AnswersLost => {}
+                Weather::Fair | Weather::Slow | Weather::AnswersLate | Weather::AnswersLost => {}
             }
             let (sender, receiver) = oneshot::channel();
             // What was sent arrives, be the sender still there or not.
