@@ -83,10 +83,8 @@ impl Places {
             .chain(claims.iter().map(|claim| (claim, true)))
             .collect();
         all.sort();
-        let first = all.into_iter().take(free);
-        first
-            .filter_map(|((_, claimant), own)| own.then(|| claimant.clone()))
-            .collect()
+        let first = all.into_iter().take(free).filter(|(_, own)| *own);
+        first.map(|((_, claimant), _)| claimant.clone()).collect()
     }
 }
 

@@ -1,4 +1,5 @@
-//! Counts the requests to the API server, by verb, resource and answer.
+//! The way in which the controller calls the API server: counted by verb, resource and answer, and, where a call changes something,
+//! only while this process leads.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -7,56 +8,85 @@ use futures::future::BoxFuture;
 use http::{Method, Request, Response};
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
-use tower::{Layer, Service};
+use tokio::time::timeout;
+use tower::{BoxError, Layer, Service};
 
+use super::leader::{ACT, Term};
 use super::metrics::Metrics;
 
-/// A client whose requests are counted.
+/// A client that acts by a term, and whose requests are counted.
 ///
 /// # Errors
 /// When the configuration can't be used.
-pub fn counted(config: Config, metrics: Arc<Metrics>) -> Result<Client, kube::Error> {
-    Ok(ClientBuilder::try_from(config)?.with_layer(&Counting(metrics)).build())
+pub fn client(config: Config, metrics: Arc<Metrics>, term: Term) -> Result<Client, kube::Error> {
+    Ok(ClientBuilder::try_from(config)?
+        .with_layer(&Acting { metrics, term })
+        .build())
 }
 
-struct Counting(Arc<Metrics>);
+/// A request was not made, or its answer not waited for.
+#[derive(Debug, thiserror::Error)]
+enum NotDone {
+    #[error("this process no longer leads")]
+    NotLeading,
+    #[error("the API server took longer than {} s for a write", ACT.as_secs())]
+    TooSlow,
+}
 
-impl<S> Layer<S> for Counting {
-    type Service = Counted<S>;
+#[derive(Clone)]
+struct Acting {
+    metrics: Arc<Metrics>,
+    term: Term,
+}
 
-    fn layer(&self, inner: S) -> Counted<S> {
-        Counted {
+impl<S> Layer<S> for Acting {
+    type Service = Calls<S>;
+
+    fn layer(&self, inner: S) -> Calls<S> {
+        Calls {
             inner,
-            metrics: self.0.clone(),
+            acting: self.clone(),
         }
     }
 }
 
-struct Counted<S> {
+struct Calls<S> {
     inner: S,
-    metrics: Arc<Metrics>,
+    acting: Acting,
 }
 
-impl<S, B> Service<Request<Body>> for Counted<S>
+impl<S, B> Service<Request<Body>> for Calls<S>
 where
-    S: Service<Request<Body>, Response = Response<B>>,
+    S: Service<Request<Body>, Response = Response<B>, Error = BoxError>,
     S::Future: Send + 'static,
+    B: Send + 'static,
 {
     type Response = S::Response;
-    type Error = S::Error;
-    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<S::Response, BoxError>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let is_write = request.method() != Method::GET;
         let verb = verb(request.method());
         let resource = resource(request.uri().path()).to_owned();
-        let metrics = self.metrics.clone();
+        let metrics = self.acting.metrics.clone();
+        // Nothing is awaited between the look at the term and the sending.
+        if is_write && !self.acting.term.is_current() {
+            return Box::pin(std::future::ready(Err(NotDone::NotLeading.into())));
+        }
         let answer = self.inner.call(request);
         Box::pin(async move {
-            let answer = answer.await;
+            let answer = if is_write {
+                timeout(ACT, answer)
+                    .await
+                    .unwrap_or_else(|_| Err(NotDone::TooSlow.into()))
+            } else {
+                answer.await
+            };
             let code = answer.as_ref().ok().map(|answer| answer.status().as_u16());
             metrics.called(verb, &resource, code);
             answer

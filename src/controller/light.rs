@@ -146,7 +146,7 @@ impl From<WatchedJob> for LightJob {
 
 /// The resource of ours that controls an object, and its uid.
 pub fn owner(metadata: &ObjectMeta) -> Option<(Key, String)> {
-    let references = metadata.owner_references.iter().flatten();
+    let mut references = metadata.owner_references.iter().flatten();
     let ours = |reference: &&OwnerReference| {
         reference.controller == Some(true)
             && reference
@@ -154,7 +154,7 @@ pub fn owner(metadata: &ObjectMeta) -> Option<(Key, String)> {
                 .split_once('/')
                 .is_some_and(|(group, _)| group == GROUP)
     };
-    let reference = references.filter(ours).next()?;
+    let reference = references.find(ours)?;
     let name = Name {
         namespace: metadata.namespace.clone().unwrap_or_default(),
         name: reference.name.clone(),

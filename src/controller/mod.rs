@@ -10,6 +10,8 @@ mod act;
 mod admission;
 mod cache;
 mod calls;
+#[cfg(test)]
+mod fake_api;
 mod inquire;
 mod jobs;
 mod key;

@@ -25,7 +25,7 @@ pub enum Ended {
     Failed,
 }
 
-/// Works on what `touched` names, until it ends. `depth` is told how many resources wait.
+/// Works on what `touched` names, until it ends and what is under way has ended too. `depth` is told how many resources wait.
 pub async fn work<W, F>(touched: impl Stream<Item = Key>, reconcile: W, depth: impl Fn(usize))
 where
     W: Fn(Key) -> F,
@@ -47,7 +47,7 @@ where
     let mut working = FuturesUnordered::new();
     loop {
         tokio::select! {
-            _ = &mut ended => return,
+            _ = &mut ended => break,
             Some(key) = due.next() => queue.add(key),
             Some((key, ended)) = working.next(), if !working.is_empty() => {
                 if let Some(pause) = queue.done(&key, &ended) {
@@ -61,6 +61,7 @@ where
         }
         depth(queue.waiting.len());
     }
+    while working.next().await.is_some() {}
 }
 
 /// Which resources wait, and which are worked on.

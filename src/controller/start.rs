@@ -1,16 +1,18 @@
 //! Starts the operator: the watches, the server, leader election, and a work queue a kind.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use futures::StreamExt;
 use futures::channel::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use futures::{Stream, StreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ServiceAccount};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::events::{Recorder, Reporter};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info_span, warn};
 
@@ -18,7 +20,7 @@ use super::act::{ActError, Context};
 use super::cache::Cache;
 use super::jobs::WorkerImage;
 use super::key::{Key, Kind};
-use super::leader::Candidate;
+use super::leader::{Candidate, Leadership, Term};
 use super::light::{WatchedJob, WatchedPod};
 use super::metrics::Metrics;
 use super::queue::{Ended, work};
@@ -30,6 +32,8 @@ use crate::cluster;
 
 /// How long a watch may be silent. It is asked for anew before that.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long what is under way at the end may take before the lead is given up: another is to lead within two seconds.
+const DRAIN: Duration = Duration::from_millis(500);
 /// The Lease's name.
 const LEASE_NAME: &str = "ferrygate-controller";
 
@@ -86,17 +90,20 @@ async fn started(options: Options, shutdown: CancellationToken) -> Result<(), ku
     let served = server::serve(options.metrics_address, metrics.clone(), needs.all(), stop.clone());
     let served = tokio::spawn(served);
 
-    let client = calls::counted(cluster::config(cluster::ANSWER).await?, metrics.clone())?;
-    let candidate = options
-        .lease_namespace
-        .as_deref()
-        .map(|namespace| Candidate::new(client.clone(), namespace, LEASE_NAME, &options.identity));
-    if let Some(candidate) = &candidate {
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            () = candidate.lead() => {}
+    let config = cluster::config(cluster::ANSWER).await?;
+    let leadership = match options.lease_namespace.as_deref() {
+        None => None,
+        Some(namespace) => {
+            let client = calls::client(config.clone(), metrics.clone(), Term::endless())?;
+            let mut candidate = Candidate::new(client, namespace, LEASE_NAME, &options.identity, fastrand::Rng::new());
+            match candidate.lead(&shutdown).await {
+                None => return Ok(()),
+                leadership => leadership,
+            }
         }
-    }
+    };
+    let term = leadership.as_ref().map_or_else(Term::endless, Leadership::term);
+    let client = calls::client(config, metrics.clone(), term)?;
     metrics.leads(true);
     let reporter = Reporter {
         controller: "ferrygate".to_owned(),
@@ -112,17 +119,25 @@ async fn started(options: Options, shutdown: CancellationToken) -> Result<(), ku
         },
         metrics: metrics.clone(),
     });
-    let queues = queues(context, needs, keys);
-    match candidate {
+    let work = queues(context, needs, keys.take_until(shutdown.clone().cancelled_owned()));
+    let drained = async {
+        shutdown.cancelled().await;
+        sleep(DRAIN).await;
+    };
+    match leadership {
         None => tokio::select! {
-            () = queues => {}
-            () = shutdown.cancelled() => {}
+            () = work => {}
+            () = drained => {}
         },
-        // One that can't renew ends at once, before another may begin: nothing that is under way here is waited for.
-        Some(candidate) => tokio::select! {
-            () = queues => {}
-            () = candidate.hold(shutdown.clone()) => {}
-        },
+        Some(mut leadership) => {
+            // One that can't renew ends at once, before another may begin: nothing that is under way here is waited for.
+            tokio::select! {
+                () = work => {}
+                () = drained => {}
+                () = leadership.hold() => {}
+            }
+            leadership.release().await;
+        }
     }
     metrics.leads(false);
     stop.cancel();
@@ -181,7 +196,7 @@ impl Needs {
 }
 
 /// Works on what is touched, a queue a kind.
-async fn queues(context: Arc<Context>, needs: Needs, keys: UnboundedReceiver<Key>) {
+async fn queues(context: Arc<Context>, needs: Needs, keys: impl Stream<Item = Key>) {
     let (senders, queues): (Vec<_>, Vec<_>) = Kind::ALL
         .into_iter()
         .map(|kind| {
@@ -192,7 +207,8 @@ async fn queues(context: Arc<Context>, needs: Needs, keys: UnboundedReceiver<Key
     tokio::join!(distribute(keys, senders), futures::future::join_all(queues));
 }
 
-async fn distribute(mut keys: UnboundedReceiver<Key>, queues: Vec<(Kind, UnboundedSender<Key>)>) {
+async fn distribute(keys: impl Stream<Item = Key>, queues: Vec<(Kind, UnboundedSender<Key>)>) {
+    let mut keys = pin!(keys);
     while let Some(key) = keys.next().await {
         if let Some((_, queue)) = queues.iter().find(|(kind, _)| *kind == key.kind) {
             let _ = queue.unbounded_send(key);

@@ -1,7 +1,7 @@
 //! kstatus, Argo CD and Flux agree with `Ready` in every state, without a cluster.
 
 use anyhow::{Context, Result};
-use ferrygate::api::conditions::{READY, RECONCILING, STALLED, SUSPENDED, Status, Verdict, conditions};
+use ferrygate::api::conditions::{READY, RECONCILING, Reason, STALLED, SUSPENDED, Status, Verdict, conditions};
 use ferrygate::api::{CdpSink, CrmSource, GROUP, MappingVersion, SyncPipeline};
 use ferrygate_e2e::gitops::{ArgoCdHealth, Health, evaluate};
 use jiff::Timestamp;
@@ -26,8 +26,9 @@ const WELL: Expected = ("Current", "Healthy", "Current");
 const ON_ITS_WAY: Expected = ("InProgress", "Progressing", "InProgress");
 const WAITS_FOR_A_PERSON: Expected = ("Failed", "Degraded", "Failed");
 
-fn verdict(kind: &'static str, status: bool, reason: &'static str, words: &str) -> Verdict {
-    Verdict::new(kind, if status { Status::True } else { Status::False }, reason, words)
+fn verdict(kind: &'static str, status: bool, reason: &str, words: &str) -> Verdict {
+    let reason = Reason::ALL.iter().find(|known| known.as_str() == reason);
+    Verdict::new(kind, Status::of(status), *reason.expect("a documented reason"), words)
 }
 
 /// What a controller says of a resource of which `holds` is the one of `Ready`, `Reconciling` and `Stalled` that is True.
