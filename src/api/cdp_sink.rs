@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::common::{Classification, ProbeResult, SecretValue};
 use super::crm_source::RequestLimits;
+use super::job_template::JobTemplate;
 
 /// One destination: its connection, how it identifies people, and what it may hold.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,9 @@ pub struct CdpSinkSpec {
     /// Bounds on the requests made to the CDP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<RequestLimits>,
+    /// What the probes' Jobs need beside what every worker has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_template: Option<JobTemplate>,
 }
 
 fn default_max_classification() -> Classification {

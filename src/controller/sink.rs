@@ -54,6 +54,7 @@ pub async fn reconcile(sink: Arc<CdpSink>, context: Arc<Context>) -> Result<Acti
             &run,
             &[],
             sink_secrets(&sink.spec),
+            sink.spec.job_template.as_ref(),
             &context.worker,
         );
         create_job(&context, &job, sink.uid().as_deref()).await?;

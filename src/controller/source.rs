@@ -66,6 +66,7 @@ pub async fn reconcile(source: Arc<CrmSource>, context: Arc<Context>) -> Result<
             &run,
             &objects,
             secrets,
+            source.spec.job_template.as_ref(),
             &context.worker,
         );
         create_job(&context, &job, source.uid().as_deref()).await?;

@@ -17,7 +17,7 @@ use kube::{Resource, ResourceExt};
 use self::decide::{Work, decide};
 use self::observe::observe;
 use super::act::{ActError, Context, create_claim, create_job, delete_job, is_current, notify, write_status};
-use super::{jobs, start};
+use super::{claim, jobs, start};
 use crate::api::SyncPipeline;
 
 /// Reconciles one pipeline.
@@ -44,7 +44,7 @@ pub async fn reconcile(pipeline: Arc<SyncPipeline>, context: Arc<Context>) -> Re
     for work in &decision.work {
         match work {
             Work::Create(run) => {
-                create_claim(&context, &jobs::state_claim(&pipeline)).await?;
+                create_claim(&context, &claim::state_claim(&pipeline)).await?;
                 let job = jobs::sync_job(&pipeline, &run.borrowed(), &run.source, &run.sink, &context.worker);
                 create_job(&context, &job, pipeline.uid().as_deref()).await?;
             }
