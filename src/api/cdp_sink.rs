@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{Classification, ProbeResult, SecretValue};
+use super::job_template::JobTemplate;
 
 /// One destination: its connection, how it identifies people, and what it may hold.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,6 +47,9 @@ pub struct CdpSinkSpec {
     /// Bounds on the requests made to the CDP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<SinkLimits>,
+    /// What the probes' Jobs need beside what every worker has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_template: Option<JobTemplate>,
 }
 
 /// Bounds on the requests made to a CDP.

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{ProbeResult, SecretValue};
+use super::job_template::JobTemplate;
 
 /// One CRM org: its connection, its credentials and how often it is probed.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +64,9 @@ pub struct CrmSourceSpec {
     /// How often the probe logs in and reads the schema anew.
     #[serde(default)]
     pub schema_check: SchemaCheck,
+    /// What the probes' Jobs need beside what every worker has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_template: Option<JobTemplate>,
     /// No probe and no run of any pipeline is started while this is true.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,

@@ -1,8 +1,8 @@
 //! The four kinds of `ferrygate.io/v1alpha1`, as a user writes them and as `kubectl` shows them.
 //!
-//! One file a kind; [`common`] holds what several share, [`conditions`] the condition types and how one is set. The CRDs in
-//! `crds/` are generated from these types (`make crds`), and the CEL rules on them are enforced twice with the same
-//! words: by the API server, and by `ferrygate run --files`.
+//! One file a kind; [`common`] and [`job_template`] hold what several share, [`conditions`] the condition types and how one is
+//! set. The CRDs in `crds/` are generated from these types (`make crds`), and the CEL rules on them are enforced twice with the
+//! same words: by the API server, and by `ferrygate run --files`.
 
 #![expect(
     clippy::duplicated_attributes,
@@ -13,12 +13,14 @@ pub mod cdp_sink;
 pub mod common;
 pub mod conditions;
 pub mod crm_source;
+pub mod job_template;
 pub mod mapping_version;
 pub mod sync_pipeline;
 
 pub use cdp_sink::{CdpSink, CdpSinkSpec, CdpSinkStatus};
 pub use common::{Classification, LocalReference, SecretKeySelector, SecretValue};
 pub use crm_source::{CrmSource, CrmSourceSpec, CrmSourceStatus};
+pub use job_template::JobTemplate;
 pub use mapping_version::{MappingVersion, MappingVersionSpec, MappingVersionStatus};
 pub use sync_pipeline::{SyncPipeline, SyncPipelineSpec, SyncPipelineStatus};
 

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::core::Duration;
@@ -12,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common::{LocalReference, Outcome};
+use super::job_template::{JobTemplate, quantity};
 
 /// The annotation of a pipeline that asks for a run of each of its streams, beside their schedules: any text that differs from
 /// the last one. `ferrygate run-now` writes the instant.
@@ -69,7 +69,7 @@ pub struct SyncPipelineSpec {
     /// Where the state of the syncs is kept.
     #[serde(default)]
     pub state: State,
-    /// What the runs' pods need.
+    /// What the runs' Jobs need beside what every worker has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_template: Option<JobTemplate>,
     /// No run is started while this is true; one under way is let end.
@@ -228,6 +228,19 @@ pub struct StateVolume {
     /// The claim's storage class, by default the cluster's default class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_class_name: Option<String>,
+    /// What becomes of the claim when the pipeline is deleted. A change of it takes effect on the claim that is there.
+    #[serde(default)]
+    pub when_deleted: WhenDeleted,
+}
+
+/// What becomes of a pipeline's state when the pipeline is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WhenDeleted {
+    /// It is deleted with it.
+    #[default]
+    Delete,
+    /// It stays, and a pipeline that is made again under the same name goes on from it.
+    Retain,
 }
 
 fn default_volume_size() -> Quantity {
@@ -239,45 +252,9 @@ impl Default for StateVolume {
         StateVolume {
             size: default_volume_size(),
             storage_class_name: None,
+            when_deleted: WhenDeleted::default(),
         }
     }
-}
-
-/// What the runs' pods need.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct JobTemplate {
-    /// Requests and limits of the worker's container; without them it requests 100m of CPU and 64Mi of memory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "resources")]
-    pub resources: Option<ResourceRequirements>,
-}
-
-/// A [quantity](https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/): the generated schema would
-/// take any text, and it would be the Job that is refused, when nobody looks.
-fn quantity(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "x-kubernetes-int-or-string": true,
-        "pattern": r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(m|[kMGTPE]|[KMGTPE]i|[eE][0-9]{1,2})?$",
-    })
-}
-
-fn resources(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    let quantities = |description: &str, generator: &mut schemars::SchemaGenerator| {
-        schemars::json_schema!({
-            "type": "object",
-            "description": description,
-            "additionalProperties": quantity(generator),
-        })
-    };
-    schemars::json_schema!({
-        "type": "object",
-        "nullable": true,
-        "properties": {
-            "limits": quantities("The most that a worker may use, by resource: `cpu`, `memory`.", generator),
-            "requests": quantities("What a node must have free for a worker, by resource: `cpu`, `memory`.", generator),
-        },
-    })
 }
 
 /// What is known of a pipeline. A run's worker writes what it did into its stream, and only while `activeRun` names it; the

@@ -316,6 +316,17 @@ spec:
   identity: {userId: crm_id}
 ";
 
+    const PIPELINE: &str = "
+apiVersion: ferrygate.io/v1alpha1
+kind: SyncPipeline
+metadata: {name: people}
+spec:
+  sourceRef: {name: org}
+  sinkRef: {name: segment}
+  mappingRef: {name: contact, version: 1.0.0}
+  streams: [{name: contacts, object: Contact, schedule: {every: 5m}}]
+";
+
     fn read(text: &str) -> Result<Manifests, String> {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("all.yaml"), text).unwrap();
@@ -350,6 +361,18 @@ spec:
                 "kind: CdpSnik is not a kind of ferrygate.io",
             ),
             (format!("{SINK}---{SINK}"), "CdpSink segment is in this folder twice"),
+            (
+                format!("{PIPELINE}  jobTemplate: {{labels: {{ferrygate.io/pipeline: others}}}}\n"),
+                "labels must not set what Ferrygate",
+            ),
+            (
+                format!("{PIPELINE}  jobTemplate: {{volumes: [{{name: host, hostPath: {{path: /}}}}]}}\n"),
+                "volumes.0.hostPath: unknown field",
+            ),
+            (
+                format!("{PIPELINE}  jobTemplate: {{affinity: {{nodeAfinity: {{}}}}}}\n"),
+                "nodeAfinity: unknown field",
+            ),
             ("a: [".to_owned(), "all.yaml: "),
             (
                 "{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {k: '%%%'}}".to_owned(),

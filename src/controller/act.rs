@@ -19,6 +19,8 @@ use super::jobs::WorkerImage;
 use super::key::Name;
 use super::light::{self, Cause, WatchedJob};
 use super::metrics::Metrics;
+use super::{claim, names};
+use crate::api::SyncPipeline;
 use crate::api::conditions::Reason;
 
 /// What every reconcile has at hand.
@@ -41,6 +43,9 @@ pub enum ActError {
     /// The API server refused, or could not be reached.
     #[error("the API server did not do what was asked: {}", in_short(.0))]
     Api(#[from] kube::Error),
+    /// The claim for the state is one that goes with a pipeline that was deleted.
+    #[error("the claim {0} is of a pipeline of the same name that was deleted, and is about to go")]
+    Leaving(String),
     /// Something of that name is there, and is not ours.
     #[error("{kind} {name} is there already and belongs to something else; remove it, or rename the resource")]
     NotOurs {
@@ -194,12 +199,39 @@ async fn try_create_job(context: &Context, job: &Job, owner_uid: Option<&str>) -
 }
 
 /// Creates the claim that holds a pipeline's state, where it is not there.
+///
+/// # Errors
+/// [`ActError::Leaving`] where the claim of another pipeline of that name, which was deleted, is about to go.
 pub async fn create_claim(context: &Context, claim: &PersistentVolumeClaim) -> Result<(), ActError> {
     let api: Api<PersistentVolumeClaim> =
         Api::namespaced(context.client.clone(), &claim.namespace().unwrap_or_default());
     match api.create(&PostParams::default(), claim).await {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            let there = api.get_metadata_opt(&claim.name_any()).await?;
+            match there {
+                Some(there) if claim::is_usable(&there.metadata, claim) => Ok(()),
+                _ => Err(ActError::Leaving(claim.name_any())),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Has the claim that holds a pipeline's state go with the pipeline, or stay.
+pub async fn patch_claim(
+    context: &Context,
+    pipeline: &SyncPipeline,
+    patch: &json_patch::Patch,
+) -> Result<(), ActError> {
+    let namespace = pipeline.namespace().unwrap_or_default();
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), &namespace);
+    let name = names::state_claim(&pipeline.name_any());
+    let patch = Patch::<PersistentVolumeClaim>::Json(patch.clone());
+    match api.patch(&name, &PatchParams::default(), &patch).await {
+        // The claim was changed meanwhile, and is looked at again when that is seen.
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 422) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

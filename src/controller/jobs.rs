@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ResourceRequirements};
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
-use super::names;
+use super::{names, template};
 use crate::api::common::{SecretKeySelector, exit};
-use crate::api::{CdpSinkSpec, CrmSourceSpec, SyncPipeline};
+use crate::api::job_template::{SECRET_VOLUME_PREFIX, STATE_VOLUME};
+use crate::api::{CdpSinkSpec, CrmSourceSpec, JobTemplate, SyncPipeline};
 use crate::secrets::MOUNT;
 
-/// The workers' ServiceAccount in every tenant's namespace.
+/// The workers' ServiceAccount in every tenant's namespace, where a template names no other.
 pub const SERVICE_ACCOUNT: &str = "ferrygate-worker";
 /// Where a run's volume is mounted.
 const STATE_MOUNT: &str = "/var/lib/ferrygate";
@@ -67,11 +67,11 @@ pub struct JobPlan<'a> {
     pub secrets: BTreeSet<SecretKeySelector>,
     /// The claim that is mounted for the state.
     pub claim: Option<String>,
-    /// What the container asks for.
-    pub resources: Option<&'a ResourceRequirements>,
+    /// What the user says of it.
+    pub template: Option<&'a JobTemplate>,
     /// How often its pod is tried again.
     pub backoff_limit: i32,
-    /// When it is ended, in seconds.
+    /// When it is ended, in seconds, where the template does not say.
     pub deadline: i64,
 }
 
@@ -82,15 +82,15 @@ impl JobPlan<'_> {
         labels.insert(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned());
         let (mut volumes, mut mounts) = (Vec::new(), Vec::new());
         for (number, (secret, keys)) in grouped(&self.secrets).into_iter().enumerate() {
-            let name = format!("secret-{number}");
+            let name = format!("{SECRET_VOLUME_PREFIX}{number}");
             let items: Vec<_> = keys.iter().map(|key| json!({"key": key, "path": key})).collect();
             // Optional: the worker itself says which key is missing, where a pod that hangs would not.
             volumes.push(json!({"name": name, "secret": {"secretName": secret, "items": items, "optional": true}}));
             mounts.push(json!({"name": name, "mountPath": format!("{MOUNT}/{secret}"), "readOnly": true}));
         }
         if let Some(claim) = &self.claim {
-            volumes.push(json!({"name": "state", "persistentVolumeClaim": {"claimName": claim}}));
-            mounts.push(json!({"name": "state", "mountPath": STATE_MOUNT}));
+            volumes.push(json!({"name": STATE_VOLUME, "persistentVolumeClaim": {"claimName": claim}}));
+            mounts.push(json!({"name": STATE_VOLUME, "mountPath": STATE_MOUNT}));
         }
         let job = json!({
             "metadata": {
@@ -102,30 +102,23 @@ impl JobPlan<'_> {
             },
             "spec": {
                 "backoffLimit": self.backoff_limit,
-                "activeDeadlineSeconds": self.deadline,
+                "activeDeadlineSeconds": template::deadline(self.template, self.deadline),
                 "ttlSecondsAfterFinished": TIME_TO_LIVE,
                 "podFailurePolicy": failure_policy(),
                 "template": {
                     "metadata": {"labels": labels},
                     "spec": {
-                        "serviceAccountName": SERVICE_ACCOUNT,
+                        "automountServiceAccountToken": true,
                         "restartPolicy": "Never",
                         "terminationGracePeriodSeconds": GRACE,
-                        "securityContext": {
-                            "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
-                            "seccompProfile": {"type": "RuntimeDefault"},
-                        },
+                        "securityContext": {"runAsNonRoot": true},
                         "volumes": volumes,
                         "containers": [{
-                            "name": "worker",
+                            "name": template::CONTAINER,
                             "image": worker.image,
                             "imagePullPolicy": worker.pull_policy,
                             "args": self.words,
                             "volumeMounts": mounts,
-                            "resources": self.resources.map_or_else(
-                                || json!({"requests": {"cpu": "100m", "memory": "64Mi"}}),
-                                |stated| json!(stated),
-                            ),
                             "securityContext": {
                                 "allowPrivilegeEscalation": false,
                                 "readOnlyRootFilesystem": true,
@@ -136,7 +129,8 @@ impl JobPlan<'_> {
                 },
             },
         });
-        serde_json::from_value(job).expect("the manifest is of a Job's form, which the tests hold it to")
+        let ours = serde_json::from_value(job).expect("the manifest is of a Job's form, which the tests hold it to");
+        template::merged(self.template, ours)
     }
 }
 
@@ -144,7 +138,7 @@ impl JobPlan<'_> {
 fn failure_policy() -> Value {
     json!({"rules": [
         {"action": "FailJob", "onExitCodes": {
-            "containerName": "worker", "operator": "In",
+            "containerName": template::CONTAINER, "operator": "In",
             "values": [exit::PARKED, exit::DEFECT, exit::SUPERSEDED, exit::CONFIGURATION],
         }},
         {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
@@ -230,11 +224,7 @@ pub fn sync_job(
         words: words.map(str::to_owned).to_vec(),
         secrets: source_secrets(source).into_iter().chain(sink_secrets(sink)).collect(),
         claim: Some(names::state_claim(&name)),
-        resources: pipeline
-            .spec
-            .job_template
-            .as_ref()
-            .and_then(|template| template.resources.as_ref()),
+        template: pipeline.spec.job_template.as_ref(),
         backoff_limit: RUN_BACKOFF_LIMIT,
         deadline: RUN_DEADLINE,
     };
@@ -262,6 +252,7 @@ pub fn probe_job<K: Resource<DynamicType = ()>>(
     run: &str,
     objects: &[String],
     secrets: BTreeSet<SecretKeySelector>,
+    template: Option<&JobTemplate>,
     worker: &WorkerImage,
 ) -> Job {
     let (flag, label) = selector;
@@ -295,31 +286,11 @@ pub fn probe_job<K: Resource<DynamicType = ()>>(
         words,
         secrets,
         claim: None,
-        resources: None,
+        template,
         backoff_limit: 1,
         deadline: PROBE_DEADLINE,
     };
     plan.build(owner, worker)
-}
-
-/// The claim that holds a pipeline's state; it goes with the pipeline.
-pub fn state_claim(pipeline: &SyncPipeline) -> PersistentVolumeClaim {
-    let name = pipeline.name_any();
-    let volume = &pipeline.spec.state.volume;
-    let claim = json!({
-        "metadata": {
-            "name": names::state_claim(&name),
-            "namespace": pipeline.namespace(),
-            "labels": {MANAGED_BY.0: MANAGED_BY.1, PIPELINE_LABEL: names::label(&name)},
-            "ownerReferences": pipeline.controller_owner_ref(&()).into_iter().collect::<Vec<_>>(),
-        },
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "storageClassName": volume.storage_class_name,
-            "resources": {"requests": {"storage": volume.size}},
-        },
-    });
-    serde_json::from_value(claim).expect("the manifest is of a claim's form, which the tests hold it to")
 }
 
 #[cfg(test)]

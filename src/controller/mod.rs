@@ -4,12 +4,13 @@
 //! [`light`] as they are asked for; what changes is [`queue`]d; and a module a kind reconciles it: [`source`] and [`sink`] are
 //! probed ([`probe`] decides for both), [`mapping`] is compiled, [`pipeline`] launches runs. What each decides is a pure function
 //! of what was observed and the clock; [`act`] performs it, with one status write a reconcile at the most. [`schedule`],
-//! [`admission`], [`names`] and [`jobs`] are what decisions are made of. [`leader`] sees to it that one process acts.
+//! [`admission`], [`names`], [`jobs`], [`template`] and [`claim`] are what decisions are made of. [`leader`] sees to it that one process acts.
 
 mod act;
 mod admission;
 mod cache;
 mod calls;
+mod claim;
 #[cfg(test)]
 mod fake_api;
 mod inquire;
@@ -30,6 +31,7 @@ mod server;
 mod sink;
 mod source;
 mod start;
+mod template;
 mod undecodable;
 mod watch;
 

@@ -9,6 +9,8 @@ use super::cache::Index;
 use super::jobs::SERVICE_ACCOUNT;
 use super::key::Key;
 use super::light::{Cause, LightJob, LightPod, Stage};
+use super::template;
+use crate::api::JobTemplate;
 
 /// How long after its creation a Job is to have a Pod whose container was started. After that its Events are looked at.
 const STARTS_WITHIN: SignedDuration = SignedDuration::from_secs(10);
@@ -24,14 +26,22 @@ pub struct Made {
     pub pods: Vec<Arc<LightPod>>,
     /// Why Jobs do not come to run, as far as it was asked for.
     pub causes: BTreeMap<String, Cause>,
-    /// Whether the workers' ServiceAccount is in the namespace.
-    pub has_service_account: bool,
+    /// The ServiceAccount that its workers are to run as, where it is missing.
+    pub missing_account: Option<String>,
 }
 
 impl Made {
     /// What was made for the resource of that uid. What another of the same name left is not of ours. `expected` are Jobs that
     /// may have been refused, so that only their causes are there.
-    pub fn of(index: &Index, owner: &Key, uid: Option<&str>, expected: impl IntoIterator<Item = String>) -> Made {
+    pub fn of(
+        index: &Index,
+        owner: &Key,
+        uid: Option<&str>,
+        template: Option<&JobTemplate>,
+        expected: impl IntoIterator<Item = String>,
+    ) -> Made {
+        let account = template::service_account(template);
+        let is_missing = !index.has_service_account(&owner.name.beside(account));
         let ours = index.jobs_of(owner).filter(|job| job.is_of(uid));
         let jobs: BTreeMap<_, _> = ours.map(|job| (job.name.clone(), job.clone())).collect();
         let pods = jobs
@@ -43,7 +53,7 @@ impl Made {
         Made {
             pods,
             causes: causes.collect(),
-            has_service_account: index.has_service_account(&owner.name.namespace),
+            missing_account: is_missing.then(|| account.to_owned()),
             jobs,
         }
     }
@@ -96,12 +106,19 @@ pub enum Start {
     Hindered(Cause, Option<Timestamp>),
 }
 
-/// What to do where the workers' ServiceAccount is missing.
-pub fn missing_service_account(namespace: &str) -> String {
-    format!(
-        "namespace {namespace} has no ServiceAccount {SERVICE_ACCOUNT}; make it with `kubectl apply -n {namespace} -k \
-         config/tenant`, or name the namespace in the chart's tenantNamespaces"
-    )
+/// What to do where the ServiceAccount of the workers is missing.
+pub fn missing_service_account(namespace: &str, account: &str) -> String {
+    if account == SERVICE_ACCOUNT {
+        format!(
+            "namespace {namespace} has no ServiceAccount {account}; make it with `kubectl apply -n {namespace} -k \
+             config/tenant`, or name the namespace in the chart's tenantNamespaces"
+        )
+    } else {
+        format!(
+            "namespace {namespace} has no ServiceAccount {account}, which jobTemplate.serviceAccountName names; make it, and bind it \
+             to the ClusterRole ferrygate-worker"
+        )
+    }
 }
 
 #[cfg(test)]

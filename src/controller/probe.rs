@@ -69,7 +69,7 @@ pub fn decide(question: &Question<'_>) -> Decision {
         match question.made.jobs.get(active) {
             // The status names a probe whose Job is not there: the controller ended between the two, or another removed it.
             None => {
-                decision.create = question.made.has_service_account;
+                decision.create = question.made.missing_account.is_none();
                 decision.not_starting = question.made.causes.get(active).cloned();
             }
             Some(job) if job.is_active() => {
@@ -88,7 +88,7 @@ pub fn decide(question: &Question<'_>) -> Decision {
             Some(job) => collect(&mut decision, question, active, job),
         }
     }
-    if decision.active.is_none() && !question.suspended && question.made.has_service_account {
+    if decision.active.is_none() && !question.suspended && question.made.missing_account.is_none() {
         let due = due(decision.result.as_ref(), question);
         if due <= question.now {
             decision.active = Some((question.name)(question.now));
@@ -149,11 +149,11 @@ pub fn verdicts(decision: &Decision, question: &Question<'_>, namespace: &str) -
         .result
         .as_ref()
         .filter(|result| result.observed_generation == question.generation);
-    let (standing, reason, message) = if !question.made.has_service_account {
+    let (standing, reason, message) = if let Some(account) = &question.made.missing_account {
         (
             Standing::Stalled,
             Reason::WorkerServiceAccountMissing,
-            missing_service_account(namespace),
+            missing_service_account(namespace, account),
         )
     } else if let Some(cause) = &decision.not_starting {
         let (reason, message) = not_starting("the probe", cause);
@@ -275,10 +275,7 @@ mod tests {
             ),
         ];
         for (title, result, complete, now, expected) in cases {
-            let made = Made {
-                has_service_account: true,
-                ..Made::default()
-            };
+            let made = Made::default();
             let decision = decide(&Question {
                 active: None,
                 result: result.as_ref(),

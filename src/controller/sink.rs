@@ -29,7 +29,13 @@ pub async fn reconcile(name: &Name, context: &Context, now: Timestamp) -> Result
             return Ok(None);
         };
         let active = sink.status.as_ref().and_then(|status| status.active_probe.clone());
-        let made = Made::of(&index, &owner, sink.meta().uid.as_deref(), active);
+        let made = Made::of(
+            &index,
+            &owner,
+            sink.meta().uid.as_deref(),
+            sink.spec.job_template.as_ref(),
+            active,
+        );
         (sink, made)
     };
     let before = sink.status.clone().unwrap_or_default();
@@ -70,6 +76,7 @@ pub async fn reconcile(name: &Name, context: &Context, now: Timestamp) -> Result
             &run,
             &[],
             secrets,
+            sink.spec.job_template.as_ref(),
             &context.worker,
         );
         create_job(context, &job, sink.uid().as_deref()).await?;

@@ -72,8 +72,15 @@ pub async fn reconcile(name: &Name, context: &Context, now: Timestamp) -> Result
     if let Some(run) = decision.active.filter(|_| decision.create) {
         let objects: Vec<_> = objects.into_iter().collect();
         let secrets = source_secrets(&source.spec);
-        let selector = ("--source", SOURCE_LABEL);
-        let job = probe_job(source.as_ref(), selector, &run, &objects, secrets, &context.worker);
+        let job = probe_job(
+            source.as_ref(),
+            ("--source", SOURCE_LABEL),
+            &run,
+            &objects,
+            secrets,
+            source.spec.job_template.as_ref(),
+            &context.worker,
+        );
         create_job(context, &job, source.uid().as_deref()).await?;
     }
     if let Some(job) = decision.look_into
@@ -99,7 +106,13 @@ fn observe(name: &Name, index: &Index) -> Option<Observed> {
     let source = index.sources().get(name)?.clone();
     let owner = Key::new(Kind::CrmSource, name.clone());
     let active = source.status.as_ref().and_then(|status| status.active_probe.clone());
-    let made = Made::of(index, &owner, source.meta().uid.as_deref(), active);
+    let made = Made::of(
+        index,
+        &owner,
+        source.meta().uid.as_deref(),
+        source.spec.job_template.as_ref(),
+        active,
+    );
     let objects = mapped_objects(index.pipelines_of(name).map(AsRef::as_ref));
     let queue = index.queue(name);
     let running = queue.into_iter().flat_map(|queue| queue.running());

@@ -149,33 +149,54 @@ async fn the_api_server_lets_a_worker_write_only_of_its_own_run() -> Result<()> 
         |stream: usize| json!([{"op": "add", "path": format!("/status/streams/{stream}/deadLetters"), "value": 1}]);
     let active = json!([{"op": "replace", "path": "/status/streams/0/activeRun/name", "value": "run-of-mine"}]);
     let conditions = json!([{"op": "replace", "path": "/status/conditions/0/message", "value": "all is well"}]);
+    // A pipeline's jobTemplate may name another ServiceAccount than the workers' usual one.
+    const USUAL: &str = "ferrygate-worker";
+    const OTHER: &str = "crm-reader";
+    tenant.apply(&service_account(OTHER)).await?;
     let cases = [
-        (Some("run-of-contacts-abcde"), letters(0), None),
+        (USUAL, Some("run-of-contacts-abcde"), letters(0), None),
         (
+            USUAL,
             Some("run-of-contacts-abcde"),
             letters(1),
             Some("only the status of its own stream"),
         ),
-        (Some("run-of-contacts-abcde"), active, Some("which run is active")),
         (
+            USUAL,
+            Some("run-of-contacts-abcde"),
+            active,
+            Some("which run is active"),
+        ),
+        (
+            USUAL,
             Some("run-of-contacts-abcde"),
             conditions,
             Some("does not write conditions"),
         ),
         (
+            USUAL,
             Some("run-of-contacts-2-abcde"),
             letters(0),
             Some("run-of-contacts, run-of-others"),
         ),
         (
+            USUAL,
             Some("run-of-yesterday-abcde"),
             letters(0),
             Some("is not of an active run"),
         ),
-        (None, letters(0), Some("is not of an active run")),
+        (USUAL, None, letters(0), Some("is not of an active run")),
+        (OTHER, Some("run-of-contacts-fghij"), letters(0), None),
+        (
+            OTHER,
+            Some("run-of-yesterday-fghij"),
+            letters(0),
+            Some("is not of an active run"),
+        ),
+        (OTHER, None, letters(0), Some("is not of an active run")),
     ];
-    for (pod, operations, refusal) in cases {
-        let token = worker_token(&tenant, pod).await?;
+    for (account, pod, operations, refusal) in cases {
+        let token = worker_token(&tenant, account, pod).await?;
         let answer = patched_by(cluster, &tenant, &token, &operations).await?;
         match (answer, refusal) {
             (Ok(()), None) => {}
@@ -183,36 +204,48 @@ async fn the_api_server_lets_a_worker_write_only_of_its_own_run() -> Result<()> 
                 status.code == 403 && status.message.contains(words),
                 "{words:?} is not in: {status:?}"
             ),
-            (answer, refusal) => panic!("pod {pod:?}: {answer:?} where {refusal:?} was expected"),
+            (answer, refusal) => panic!("{account}, pod {pod:?}: {answer:?} where {refusal:?} was expected"),
         }
     }
     tenant.remove().await
 }
 
-/// A token of the workers' ServiceAccount, bound to a pod of that name or to none.
-async fn worker_token(tenant: &Tenant, pod: Option<&str>) -> Result<String> {
+/// A ServiceAccount that may do what workers do.
+fn service_account(name: &str) -> String {
+    manifests::list(vec![
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}),
+        json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "ferrygate-worker"},
+            "subjects": [{"kind": "ServiceAccount", "name": name}],
+        }),
+    ])
+}
+
+/// A token of a ServiceAccount, bound to a pod of that name or to none.
+async fn worker_token(tenant: &Tenant, account: &str, pod: Option<&str>) -> Result<String> {
     let mut bound = Value::Null;
     if let Some(name) = pod {
-        tenant.apply(&worker_pod(name).to_string()).await?;
+        tenant.apply(&worker_pod(account, name).to_string()).await?;
         let pods: Api<Pod> = Api::namespaced(tenant.client().clone(), tenant.namespace());
         bound = json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": pods.get(name).await?.uid()});
     }
     let request: TokenRequest = serde_json::from_value(json!({"spec": {"audiences": [], "boundObjectRef": bound}}))?;
     let accounts: Api<ServiceAccount> = Api::namespaced(tenant.client().clone(), tenant.namespace());
     let granted = accounts
-        .create_token_request("ferrygate-worker", &PostParams::default(), &request)
+        .create_token_request(account, &PostParams::default(), &request)
         .await?;
     Ok(granted.status.context("a token")?.token)
 }
 
 /// A pod that never runs: a token can be bound to it all the same.
-fn worker_pod(name: &str) -> Value {
+fn worker_pod(account: &str, name: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name},
         "spec": {
-            "serviceAccountName": "ferrygate-worker",
+            "serviceAccountName": account,
             "nodeSelector": {"ferrygate.io/no-such-node": "true"},
             "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [{

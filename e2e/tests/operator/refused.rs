@@ -80,7 +80,69 @@ async fn invalid_resources_are_refused_with_the_field_and_the_rule() -> Result<(
             "spec.streams[0].deletes",
         ),
     ];
-    for (resource, words) in cases {
+    let templates = [
+        (
+            json!({"labels": {"ferrygate.io/pipeline": "others"}}),
+            "labels must not set what Ferrygate",
+        ),
+        (
+            json!({"annotations": {"batch.kubernetes.io/job-tracking": ""}}),
+            "annotations must not set what Ferrygate",
+        ),
+        (
+            json!({"activeDeadlineSeconds": 59}),
+            "activeDeadlineSeconds must be at least 60",
+        ),
+        (
+            json!({"serviceAccountName": "ferrygate-controller"}),
+            "serviceAccountName must not be ferrygate-controller",
+        ),
+        (
+            json!({"securityContext": {"runAsUser": 0}}),
+            "workers never run as root",
+        ),
+        (
+            json!({"securityContext": {"runAsNonRoot": false}}),
+            "workers never run as root",
+        ),
+        (
+            json!({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}),
+            "must be RuntimeDefault or Localhost",
+        ),
+        (json!({"securityContext": {"privileged": true}}), "privileged"),
+        (
+            json!({"volumes": [{"name": "host", "hostPath": {"path": "/"}}]}),
+            "hostPath",
+        ),
+        (
+            json!({"volumes": [{"name": "state", "emptyDir": {}}]}),
+            "must not be named state or secret-",
+        ),
+        (
+            json!({
+                "volumes": [{"name": "mine", "emptyDir": {}}],
+                "volumeMounts": [{"name": "mine", "mountPath": "/var/lib"}],
+            }),
+            "mountPath must not be at, below or above",
+        ),
+        (
+            json!({"volumeMounts": [{"name": "mine", "mountPath": "/data"}]}),
+            "each of volumeMounts must name one of volumes",
+        ),
+        (
+            json!({"env": [{"name": "KUBERNETES_SERVICE_HOST", "value": "elsewhere"}]}),
+            "env must not set KUBECONFIG",
+        ),
+        (json!({"resources": {"requests": {"cpu": "much"}}}), "requests.cpu"),
+        (json!({"affinity": {"nodeAfinity": {}}}), "nodeAfinity"),
+        (json!({"containers": []}), "containers"),
+    ];
+    let templates = templates.into_iter().map(|(template, words)| {
+        let mut pipeline = manifests::pipeline("k", "s", "s", "m", "5m");
+        pipeline["spec"]["jobTemplate"] = template;
+        (pipeline, words)
+    });
+    for (resource, words) in cases.into_iter().chain(templates) {
         let refusal = tenant.apply(&resource.to_string()).await.expect_err(words).to_string();
         assert!(refusal.contains(words), "{words:?} is not in: {refusal}");
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 use super::super::admission::{Claimant, Places, Queue, Rank};
@@ -28,23 +29,16 @@ pub struct Index {
     pub(super) pods: HashMap<Name, BTreeMap<String, Arc<LightPod>>>,
     /// Of each Pod, its Job.
     pub(super) jobs_of_pods: HashMap<Name, Name>,
-    /// The workers' ServiceAccounts, by namespace.
-    pub(super) accounts: BTreeSet<String>,
+    /// The ServiceAccounts.
+    pub(super) accounts: BTreeSet<Name>,
     /// The claims that hold states.
-    pub(super) claims: HashMap<Name, Claim>,
+    pub(super) claims: HashMap<Name, Arc<ObjectMeta>>,
     /// The pipelines of each source.
     by_source: HashMap<Name, BTreeSet<String>>,
     queues: HashMap<Name, Queue>,
     /// Why Jobs do not come to run, as far as it was asked for.
     causes: HashMap<Name, Cause>,
     plans: HashMap<PlanKey, Arc<[CompileError]>>,
-}
-
-/// The claim that holds a pipeline's state, as far as it is asked for.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Claim {
-    /// Who owns it.
-    pub owners: Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference>,
 }
 
 /// A mapping of an object for a sink: specs of both, by uid and generation.
@@ -95,13 +89,13 @@ impl Index {
         self.pods.get(job).into_iter().flat_map(BTreeMap::values)
     }
 
-    /// Whether the workers' ServiceAccount is in a namespace.
-    pub fn has_service_account(&self, namespace: &str) -> bool {
-        self.accounts.contains(namespace)
+    /// Whether a ServiceAccount is there.
+    pub fn has_service_account(&self, account: &Name) -> bool {
+        self.accounts.contains(account)
     }
 
     /// A claim that holds a state.
-    pub fn claim(&self, name: &Name) -> Option<&Claim> {
+    pub fn claim(&self, name: &Name) -> Option<&Arc<ObjectMeta>> {
         self.claims.get(name)
     }
 

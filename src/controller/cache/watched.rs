@@ -10,10 +10,10 @@ use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::watcher;
 use serde::de::DeserializeOwned;
 
-use super::super::jobs::{MANAGED_BY, SERVICE_ACCOUNT};
+use super::super::jobs::MANAGED_BY;
 use super::super::key::{Key, Kind, Name};
-use super::super::light::{LightPod, WatchedJob, WatchedPod};
-use super::index::{Claim, Index};
+use super::super::light::{self, LightPod, WatchedJob, WatchedPod};
+use super::index::Index;
 use super::objects::Objects;
 use crate::api::conditions::{READY, STALLED, is_true};
 use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
@@ -253,31 +253,21 @@ impl Watched for WatchedPod {
 }
 
 impl Watched for PartialObjectMeta<ServiceAccount> {
-    fn selection() -> watcher::Config {
-        watcher::Config::default().fields(&format!("metadata.name={SERVICE_ACCOUNT}"))
-    }
-
     fn put(self, index: &mut Index, touched: &mut Vec<Key>) {
         let name = Name::of(&self);
-        if name.name == SERVICE_ACCOUNT && index.accounts.insert(name.namespace.clone()) {
+        if index.accounts.insert(name.clone()) {
             touch_namespace(index, &name.namespace, touched);
         }
     }
 
     fn remove(name: &Name, index: &mut Index, touched: &mut Vec<Key>) {
-        if index.accounts.remove(&name.namespace) {
+        if index.accounts.remove(name) {
             touch_namespace(index, &name.namespace, touched);
         }
     }
 
     fn names(index: &Index, namespace: Option<&str>) -> Vec<Name> {
-        let there = index.accounts.iter().map(|account| Name {
-            namespace: account.clone(),
-            name: SERVICE_ACCOUNT.to_owned(),
-        });
-        there
-            .filter(|name| namespace.is_none_or(|namespace| name.namespace == namespace))
-            .collect()
+        within(index.accounts.iter(), namespace)
     }
 }
 
@@ -298,13 +288,21 @@ impl Watched for PartialObjectMeta<PersistentVolumeClaim> {
         ours()
     }
 
-    fn put(self, index: &mut Index, _: &mut Vec<Key>) {
-        let owners = self.metadata.owner_references.clone().unwrap_or_default();
-        index.claims.insert(Name::of(&self), Claim { owners });
+    fn put(self, index: &mut Index, touched: &mut Vec<Key>) {
+        let name = Name::of(&self);
+        let mut metadata = self.metadata;
+        metadata.managed_fields = None;
+        metadata.annotations = None;
+        touched.extend(light::owner(&metadata).map(|(owner, _)| owner));
+        index.claims.insert(name, Arc::new(metadata));
     }
 
-    fn remove(name: &Name, index: &mut Index, _: &mut Vec<Key>) {
-        index.claims.remove(name);
+    fn remove(name: &Name, index: &mut Index, touched: &mut Vec<Key>) {
+        let gone = index.claims.remove(name);
+        touched.extend(
+            gone.and_then(|metadata| light::owner(&metadata))
+                .map(|(owner, _)| owner),
+        );
     }
 
     fn names(index: &Index, namespace: Option<&str>) -> Vec<Name> {

@@ -9,6 +9,7 @@ use kube::{Resource, ResourceExt};
 
 use super::super::act::Notice;
 use super::super::admission::{Claimant, Rank};
+use super::super::claim;
 use super::super::jobs::Run;
 use super::super::light::{LightJob, Stage, Standing};
 use super::super::names;
@@ -49,6 +50,8 @@ pub struct Decision {
 pub enum Work {
     /// The claim that holds the state.
     CreateClaim,
+    /// That claim is to go with the pipeline, or to stay.
+    PatchClaim(json_patch::Patch),
     /// The Job of a run.
     Create(Box<OwnedRun>),
     /// A Job that is no longer needed.
@@ -122,7 +125,7 @@ pub fn decide(pipeline: &SyncPipeline, observed: &Observed, now: Timestamp) -> D
         decision.status.mapping = Some(resolved.mapping.clone());
         let due = due(pipeline, resolved, changed, is_suspended, now, &mut decision);
         start(pipeline, observed, due, now, &mut decision);
-        create(resolved, observed, &mut decision);
+        create(pipeline, resolved, observed, &mut decision);
     }
     let letters = decision.status.streams.iter().filter_map(|stream| stream.dead_letters);
     decision.status.dead_letters = letters.reduce(|sum, more| sum + more);
@@ -415,7 +418,7 @@ fn start(pipeline: &SyncPipeline, observed: &Observed, due: Vec<Due>, now: Times
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// Creates the Jobs of the runs that the status names.
-fn create(resolved: &Resolved, observed: &Observed, decision: &mut Decision) {
+fn create(pipeline: &SyncPipeline, resolved: &Resolved, observed: &Observed, decision: &mut Decision) {
     let runs = decision
         .status
         .streams
@@ -435,9 +438,12 @@ fn create(resolved: &Resolved, observed: &Observed, decision: &mut Decision) {
             }))
         })
         .collect();
-    if !jobs.is_empty() && !observed.has_claim {
+    let claim = observed.claim.as_deref();
+    if !jobs.is_empty() && !claim.is_some_and(|there| claim::is_usable(there, &claim::state_claim(pipeline))) {
         decision.work.push(Work::CreateClaim);
     }
+    let patch = claim.and_then(|there| claim::claim_patch(there, pipeline));
+    decision.work.extend(patch.map(Work::PatchClaim));
     decision.work.extend(jobs);
 }
 

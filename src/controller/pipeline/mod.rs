@@ -15,10 +15,12 @@ use kube::{Resource, ResourceExt};
 
 use self::decide::{Decision, Work, decide};
 use self::observe::observe;
-use super::act::{ActError, Context, create_claim, create_job, delete_job, is_current, notify, write_status};
+use super::act::{
+    ActError, Context, create_claim, create_job, delete_job, is_current, notify, patch_claim, write_status,
+};
 use super::inquire::inquire;
-use super::jobs;
 use super::key::Name;
+use super::{claim, jobs};
 use crate::api::SyncPipeline;
 
 /// Reconciles one pipeline at an instant, and returns when to do so again, at the latest.
@@ -84,7 +86,8 @@ fn look(name: &Name, context: &Context, now: Timestamp) -> Option<(Arc<SyncPipel
 
 async fn perform(work: &Work, pipeline: &SyncPipeline, context: &Context, now: Timestamp) -> Result<(), ActError> {
     match work {
-        Work::CreateClaim => create_claim(context, &jobs::state_claim(pipeline)).await,
+        Work::CreateClaim => create_claim(context, &claim::state_claim(pipeline)).await,
+        Work::PatchClaim(patch) => patch_claim(context, pipeline, patch).await,
         Work::Create(run) => {
             let job = jobs::sync_job(
                 pipeline,

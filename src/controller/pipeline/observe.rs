@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use kube::{Resource, ResourceExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
 
 use super::super::admission::Places;
 use super::super::cache::Index;
@@ -26,8 +27,8 @@ pub struct Observed {
     pub plan_errors: Vec<CompileError>,
     /// The Jobs and Pods of the pipeline's runs.
     pub made: Made,
-    /// Whether the claim that holds its state is there.
-    pub has_claim: bool,
+    /// The claim that holds its state, where it is there.
+    pub claim: Option<Arc<ObjectMeta>>,
     /// The places of the source.
     pub places: Places,
 }
@@ -94,10 +95,14 @@ pub fn observe(index: &mut Index, pipeline: &SyncPipeline) -> Observed {
         places: source
             .get()
             .map_or(Places::free(0), |source| index.places(source, &name.name)),
-        made: Made::of(index, &owner, pipeline.meta().uid.as_deref(), runs),
-        has_claim: index
-            .claim(&name.beside(&names::state_claim(&pipeline.name_any())))
-            .is_some(),
+        made: Made::of(
+            index,
+            &owner,
+            pipeline.meta().uid.as_deref(),
+            spec.job_template.as_ref(),
+            runs,
+        ),
+        claim: index.claim(&name.beside(&names::state_claim(&name.name))).cloned(),
         source,
         sink,
         mapping,

@@ -60,10 +60,10 @@ impl Obstacle {
 /// Resolves a pipeline, or says the first thing that is in the way.
 pub fn resolve(pipeline: &SyncPipeline, observed: &Observed, now: Timestamp) -> Result<Resolved, Obstacle> {
     let namespace = pipeline.namespace().unwrap_or_default();
-    if !observed.made.has_service_account {
+    if let Some(account) = &observed.made.missing_account {
         return Err(Obstacle::mend(
             Reason::WorkerServiceAccountMissing,
-            missing_service_account(&namespace),
+            missing_service_account(&namespace, account),
         ));
     }
     let mut cadences = Vec::new();

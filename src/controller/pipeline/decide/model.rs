@@ -130,7 +130,7 @@ impl World {
                     }
                 }
                 Work::Delete(name) => drop(jobs.remove(&name)),
-                Work::CreateClaim => {}
+                Work::CreateClaim | Work::PatchClaim(_) => {}
             }
             self.jobs.push(jobs);
         }

@@ -79,11 +79,8 @@ pub(super) fn observed() -> Observed {
         sink: Found::There(Arc::new(sink)),
         mapping: Ok(Arc::new(mapping)),
         plan_errors: Vec::new(),
-        made: Made {
-            has_service_account: true,
-            ..Made::default()
-        },
-        has_claim: true,
+        made: Made::default(),
+        claim: Some(Arc::new(claim::state_claim(&pipeline(Value::Null)).metadata)),
         places: Places::free(4),
     }
 }
@@ -438,7 +435,7 @@ fn what_is_missing_is_said_and_starts_nothing() {
             "True",
         ),
         (
-            |seen| seen.made.has_service_account = false,
+            |seen| seen.made.missing_account = Some("ferrygate-worker".into()),
             "WorkerServiceAccountMissing",
             "True",
         ),
@@ -517,7 +514,7 @@ fn a_status_that_was_lost_is_recalled_from_the_jobs_and_those_that_were_supersed
 #[test]
 fn the_claim_for_the_state_is_made_with_the_first_run() {
     let mut seen = observed();
-    seen.has_claim = false;
+    seen.claim = None;
     let decision = decide(&pipeline(Value::Null), &seen, FIRST);
     assert!(
         matches!(decision.work[..], [Work::CreateClaim, Work::Create(_)]),
