@@ -154,8 +154,12 @@ pub mod exit {
     pub const CONFIGURATION: i32 = 78;
 }
 
-/// The status of a resource that no controller has seen: without it, kstatus takes a new resource for ready at once.
+/// The generation that a controller has seen of a resource that none has seen, or whose status was emptied: without it, kstatus
+/// takes the resource for ready at once.
 /// <https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>
+pub(crate) const UNSEEN: i64 = -1;
+
+/// The status of a resource that no controller has seen.
 pub(crate) fn unseen() -> serde_json::Value {
-    serde_json::json!({"observedGeneration": -1})
+    serde_json::json!({"observedGeneration": UNSEEN})
 }

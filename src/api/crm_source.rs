@@ -239,6 +239,7 @@ impl Default for SchemaCheck {
 pub struct CrmSourceStatus {
     /// The generation that the conditions speak of; -1 until a controller has seen the resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = super::common::UNSEEN))]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Reconciling`, `Stalled`, `Authenticated`, `SchemaObserved`, `WithinBudget`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

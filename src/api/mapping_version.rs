@@ -430,6 +430,7 @@ pub struct ConsentMapping {
 pub struct MappingVersionStatus {
     /// The generation that the conditions speak of; -1 until a controller has seen the resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = super::common::UNSEEN))]
     pub observed_generation: Option<i64>,
     /// `Ready`, `Stalled`, `Compiled`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

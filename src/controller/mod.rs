@@ -12,6 +12,8 @@ mod cache;
 mod calls;
 mod claim;
 #[cfg(test)]
+mod day;
+#[cfg(test)]
 mod fake_api;
 mod inquire;
 mod jobs;
