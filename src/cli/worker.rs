@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use kube::Api;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{Instrument, error, info, info_span};
 
 use crate::api::common::{Outcome, exit};
 use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
@@ -77,8 +77,21 @@ pub struct ProbeArgs {
 pub async fn run(worker: Worker, shutdown: CancellationToken) -> i32 {
     let secrets = Secrets::Directory(PathBuf::from(MOUNT));
     let ended = match worker {
-        Worker::Sync(args) => run_sync(args, &secrets, shutdown).await,
-        Worker::Probe(args) => run_probe(args, &secrets).await,
+        Worker::Sync(args) => {
+            let SyncArgs {
+                namespace,
+                pipeline,
+                stream,
+                run,
+                ..
+            } = &args;
+            let span = info_span!("run", namespace, pipeline, stream, run);
+            run_sync(args, &secrets, shutdown).instrument(span).await
+        }
+        Worker::Probe(args) => {
+            let span = info_span!("probe", namespace = args.namespace, run = args.run);
+            run_probe(args, &secrets).instrument(span).await
+        }
     };
     match ended {
         Ok(outcome) => outcome.exit_code(),

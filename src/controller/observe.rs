@@ -71,6 +71,10 @@ impl Made {
         {
             return Start::Made;
         }
+        // What hinders a pod in its first seconds passes more often than not.
+        if let Some(due) = starts_by(job).filter(|due| *due > now) {
+            return Start::Awaited(Some(due));
+        }
         let told = self.pods_of(&job.name).find_map(|pod| match &pod.stage {
             Stage::Waiting(cause) => cause.clone(),
             _ => None,
@@ -78,21 +82,23 @@ impl Made {
         if let Some(cause) = told {
             return Start::Hindered(cause, None);
         }
-        let due = job.created.and_then(|created| created.checked_add(STARTS_WITHIN).ok());
-        match (self.causes.get(&job.name), due) {
-            (Some(cause), _) => Start::Hindered(cause.clone(), now.checked_add(LOOK_AGAIN).ok()),
-            (None, Some(due)) if due > now => Start::Awaited(Some(due)),
-            // Nobody has told anything yet.
-            (None, _) => Start::Awaited(now.checked_add(LOOK_AGAIN).ok()),
+        let look_again = now.checked_add(LOOK_AGAIN).ok();
+        match self.causes.get(&job.name) {
+            Some(cause) => Start::Hindered(cause.clone(), look_again),
+            None => Start::Awaited(look_again),
         }
     }
 
     /// Whether the Events of a Job that is under way should be looked at.
     pub fn is_to_be_looked_into(&self, job: &LightJob, now: Timestamp) -> bool {
-        let due = job.created.and_then(|created| created.checked_add(STARTS_WITHIN).ok());
         let quiet = |pod: &LightPod| pod.stage == Stage::Waiting(None);
-        due.is_none_or(|due| due <= now) && self.pods_of(&job.name).all(quiet)
+        starts_by(job).is_none_or(|due| due <= now) && self.pods_of(&job.name).all(quiet)
     }
+}
+
+/// By when a Job is to have started a container.
+fn starts_by(job: &LightJob) -> Option<Timestamp> {
+    job.created?.checked_add(STARTS_WITHIN).ok()
 }
 
 /// How the start of a Job stands.

@@ -32,23 +32,16 @@ where
     F: Future<Output = Ended>,
 {
     let (again, later) = mpsc::unbounded();
-    let at_once = touched.map(|message| ScheduleRequest {
-        message,
-        run_at: Instant::now(),
-    });
-    let (ending, ended) = tokio::sync::oneshot::channel::<()>();
-    let at_once = at_once.chain(futures::stream::once(async move {
-        drop(ending);
-        std::future::pending().await
-    }));
-    let mut due = pin!(scheduler(futures::stream::select(at_once, later)));
-    let mut ended = pin!(ended);
+    let (mut touched, mut later) = (pin!(touched), pin!(scheduler(later)));
     let mut queue = Queue::default();
     let mut working = FuturesUnordered::new();
     loop {
         tokio::select! {
-            _ = &mut ended => break,
-            Some(key) = due.next() => queue.add(key),
+            key = touched.next() => match key {
+                Some(key) => queue.add(key),
+                None => break,
+            },
+            Some(key) = later.next() => queue.add(key),
             Some((key, ended)) = working.next(), if !working.is_empty() => {
                 if let Some(pause) = queue.done(&key, &ended) {
                     let _ = again.unbounded_send(ScheduleRequest { message: key, run_at: Instant::now() + pause });
