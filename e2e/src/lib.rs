@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod cluster;
+pub mod control_plane;
 pub mod demo;
 pub mod gitops;
 pub mod image;

@@ -53,11 +53,12 @@ pub fn write(cluster: &str, network: &Network, node_home: &Path, kubeconfig: &Pa
     fs::write(pki.join("service-accounts.key"), tokens.serialize_pem())?;
     fs::write(pki.join("service-accounts.pub"), tokens.public_key_pem())?;
 
+    let server = format!("https://{}:6443", network.node());
     let node_user = format!("system:node:{cluster}");
     let node_client = ("kubelet", node_user.as_str(), "system:nodes");
     for (file, user, group) in CLIENTS.into_iter().chain([node_client]) {
         let identity = authority.issue(user, group, &[], &[])?;
-        let config = identity.kubeconfig(cluster, &authority.certificate, network);
+        let config = identity.kubeconfig(cluster, &authority.certificate, &server);
         fs::write(configs.join(file), &config)?;
         if file == "admin" {
             fs::write(kubeconfig, &config)?;
@@ -71,18 +72,25 @@ pub fn in_node(file: &str) -> String {
     format!("{NODE_HOME}/{file}")
 }
 
-struct Authority {
-    certificate: String,
+/// Whom a cluster's programs trust.
+pub struct Authority {
+    /// Its own certificate, as PEM.
+    pub certificate: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
-struct Identity {
+/// What a program shows to the others.
+pub struct Identity {
     certificate: String,
     key: String,
 }
 
 impl Authority {
-    fn new(cluster: &str) -> Result<Self> {
+    /// A new one, which nobody trusts yet.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn new(cluster: &str) -> Result<Self> {
         let mut params = CertificateParams::default();
         params.distinguished_name = name(&format!("{cluster} authority"), "");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -95,7 +103,11 @@ impl Authority {
         })
     }
 
-    fn issue(&self, user: &str, group: &str, names: &[&str], addresses: &[IpAddr]) -> Result<Identity> {
+    /// An identity for a user of a group, or for a server of these names and addresses.
+    ///
+    /// # Errors
+    /// When a name is none, or no key can be made.
+    pub fn issue(&self, user: &str, group: &str, names: &[&str], addresses: &[IpAddr]) -> Result<Identity> {
         let subjects: Vec<String> = names
             .iter()
             .map(ToString::to_string)
@@ -114,13 +126,18 @@ impl Authority {
 }
 
 impl Identity {
-    fn write(&self, folder: &Path, name: &str) -> Result<()> {
+    /// Writes `NAME.crt` and `NAME.key` into a folder.
+    ///
+    /// # Errors
+    /// When a file can't be written.
+    pub fn write(&self, folder: &Path, name: &str) -> Result<()> {
         fs::write(folder.join(format!("{name}.crt")), &self.certificate)?;
         fs::write(folder.join(format!("{name}.key")), &self.key)?;
         Ok(())
     }
 
-    fn kubeconfig(&self, cluster: &str, authority: &str, network: &Network) -> String {
+    /// A kubeconfig for the API server at the URL `server`, which has its identity from `authority`.
+    pub fn kubeconfig(&self, cluster: &str, authority: &str, server: &str) -> String {
         format!(
             "apiVersion: v1
 kind: Config
@@ -129,7 +146,7 @@ contexts: [{{name: {cluster}, context: {{cluster: {cluster}, user: {cluster}}}}}
 clusters:
   - name: {cluster}
     cluster:
-      server: https://{}:6443
+      server: {server}
       certificate-authority-data: {}
 users:
   - name: {cluster}
@@ -137,7 +154,6 @@ users:
       client-certificate-data: {}
       client-key-data: {}
 ",
-            network.node(),
             STANDARD.encode(authority),
             STANDARD.encode(&self.certificate),
             STANDARD.encode(&self.key),

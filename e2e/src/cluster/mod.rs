@@ -270,7 +270,7 @@ impl Cluster {
     }
 }
 
-async fn config(kubeconfig: &Path) -> Result<Config> {
+pub(crate) async fn config(kubeconfig: &Path) -> Result<Config> {
     let read = Kubeconfig::read_from(kubeconfig).with_context(|| format!("no cluster in {}", kubeconfig.display()))?;
     Ok(Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?)
 }

@@ -1,0 +1,255 @@
+//! Jobs come to an end as if a node ran them: the worker's report is written into the status by the worker's own code, then the
+//! Job is complete.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use ferrygate::{
+    api::{
+        CdpSink, CrmSource, SyncPipeline,
+        common::Outcome,
+        sync_pipeline::{Counts, Reconciliation},
+    },
+    worker::{RunResult, publish::StreamStatusWriter},
+};
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::Time};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::watcher,
+};
+use serde_json::{Value, json};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// What every Job of Ferrygate's carries.
+const OURS: &str = "app.kubernetes.io/managed-by=ferrygate";
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// How many records a run reads.
+const RECORDS: i64 = 10;
+
+/// Which Jobs come to an end by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// Only probes; runs go on for ever.
+    Probes,
+    /// Probes and runs.
+    All,
+}
+
+/// A run whose Job was seen.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Run {
+    /// The pipeline's namespace.
+    pub namespace: String,
+    /// The pipeline.
+    pub pipeline: String,
+    /// The stream.
+    pub stream: String,
+    /// The instant of the schedule.
+    pub slot: Timestamp,
+    /// The Job's name.
+    pub name: String,
+}
+
+/// Simulated nodes, at work until they are dropped, through any outage of the API server.
+pub struct Workers {
+    task: JoinHandle<()>,
+    seen: Arc<Mutex<BTreeMap<String, Run>>>,
+}
+
+impl Workers {
+    /// Begins to work.
+    pub fn start(client: Client, ends: Ends) -> Self {
+        let seen = Arc::default();
+        let task = tokio::spawn(work(client, ends, Arc::clone(&seen)));
+        Self { task, seen }
+    }
+
+    /// Every Job of a run that was ever there: one that was deleted and made again counts twice.
+    pub fn runs(&self) -> Vec<Run> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.values().cloned().collect()
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn work(client: Client, ends: Ends, seen: Arc<Mutex<BTreeMap<String, Run>>>) {
+    let jobs = Api::<Job>::all(client.clone());
+    let mut events = Box::pin(watcher(jobs, watcher::Config::default().labels(OURS)));
+    let mut begun = JoinSet::new();
+    let mut known = std::collections::BTreeSet::new();
+    while let Some(event) = events.next().await {
+        let job = match event {
+            Ok(watcher::Event::Apply(job) | watcher::Event::InitApply(job)) => job,
+            Ok(_) => continue,
+            Err(_) => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let uid = job.uid().unwrap_or_default();
+        if !known.insert(uid.clone()) {
+            continue;
+        }
+        let run = run_of(&job);
+        let is_run = run.is_ok();
+        if let Ok(run) = run {
+            seen.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, run);
+        }
+        if ends == Ends::All || !is_run {
+            let client = client.clone();
+            begun.spawn(async move { until_ended(&client, &job).await });
+        }
+    }
+}
+
+async fn until_ended(client: &Client, job: &Job) {
+    while let Err(error) = end(client, job).await {
+        if matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 404) {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn run_of(job: &Job) -> Result<Run> {
+    let words = words(job)?;
+    let slot = job.annotations().get("ferrygate.io/slot-time").context("no slot")?;
+    Ok(Run {
+        namespace: job.namespace().unwrap_or_default(),
+        pipeline: flag(&words, "--pipeline")?.to_owned(),
+        stream: flag(&words, "--stream")?.to_owned(),
+        slot: slot.parse()?,
+        name: job.name_any(),
+    })
+}
+
+/// Ends a Job well, and reports so.
+///
+/// # Errors
+/// When the report or the Job's status is not taken; all of it may be tried again.
+pub async fn end(client: &Client, job: &Job) -> Result<()> {
+    let jobs: Api<Job> = Api::namespaced(client.clone(), &job.namespace().unwrap_or_default());
+    let job = jobs.get(&job.name_any()).await?;
+    if job
+        .status
+        .as_ref()
+        .is_some_and(|status| status.completion_time.is_some())
+    {
+        return Ok(());
+    }
+    let words = words(&job)?;
+    match words.get(1).map(String::as_str) {
+        Some("sync") => report_run(client, &job, &words).await?,
+        Some("probe") => report_probe(client, &job, &words).await?,
+        other => bail!("a worker that does {other:?}"),
+    }
+    let now = Time(Timestamp::now());
+    let condition = |kind: &str| json!({"type": kind, "status": "True", "reason": "CompletionsReached", "message": "", "lastTransitionTime": now});
+    let status = json!({"status": {
+        "startTime": job.status.as_ref().and_then(|status| status.start_time.clone()).unwrap_or_else(|| now.clone()),
+        "completionTime": now,
+        "succeeded": 1,
+        "conditions": [condition("SuccessCriteriaMet"), condition("Complete")],
+    }});
+    jobs.patch_status(&job.name_any(), &PatchParams::default(), &Patch::Merge(status))
+        .await?;
+    Ok(())
+}
+
+async fn report_run(client: &Client, job: &Job, words: &[String]) -> Result<()> {
+    let pipelines: Api<SyncPipeline> = Api::namespaced(client.clone(), flag(words, "--namespace")?);
+    let writer = StreamStatusWriter::new(
+        pipelines,
+        flag(words, "--pipeline")?,
+        flag(words, "--stream")?,
+        flag(words, "--run")?,
+    );
+    let now = Timestamp::now();
+    let result = RunResult {
+        outcome: Outcome::Succeeded,
+        message: format!("read {RECORDS} records"),
+        counts: Counts {
+            read: RECORDS,
+            delivered: RECORDS,
+            ..Counts::default()
+        },
+        watermark: None,
+        complete_as_of: Some(now),
+        dead_letters: 0,
+        reconciliation: Some(Reconciliation {
+            source_count: RECORDS,
+            delivered_count: RECORDS,
+            changed_meanwhile: 0,
+            time: Time(now),
+        }),
+        parked_until: None,
+    };
+    // A run that was superseded ends without a report.
+    if writer.report(&result).await.is_err() {
+        bail!("{} was superseded", job.name_any());
+    }
+    Ok(())
+}
+
+async fn report_probe(client: &Client, job: &Job, words: &[String]) -> Result<()> {
+    let namespace = flag(words, "--namespace")?;
+    let run = job.name_any();
+    let probe = json!({
+        "run": run,
+        "observedGeneration": flag(words, "--generation")?.parse::<i64>()?,
+        "time": Time(Timestamp::now()),
+        "outcome": "Succeeded",
+        "message": "well",
+    });
+    let mut operations = vec![
+        json!({"op": "test", "path": "/status/activeProbe", "value": run}),
+        json!({"op": "add", "path": "/status/probe", "value": probe}),
+    ];
+    if let Ok(source) = flag(words, "--source") {
+        let objects = words.windows(2).filter(|pair| pair[0] == "--object");
+        let schema: Vec<_> = objects
+            .map(|pair| json!({"object": pair[1], "fields": 5, "hash": "0123456789abcdef"}))
+            .collect();
+        operations.push(json!({"op": "add", "path": "/status/schema", "value": schema}));
+        let sources: Api<CrmSource> = Api::namespaced(client.clone(), namespace);
+        let patch = Patch::Json::<CrmSource>(serde_json::from_value(Value::Array(operations))?);
+        sources.patch_status(source, &PatchParams::default(), &patch).await?;
+    } else {
+        let sinks: Api<CdpSink> = Api::namespaced(client.clone(), namespace);
+        let patch = Patch::Json::<CdpSink>(serde_json::from_value(Value::Array(operations))?);
+        let sink = flag(words, "--sink")?;
+        sinks.patch_status(sink, &PatchParams::default(), &patch).await?;
+    }
+    Ok(())
+}
+
+/// The words that a Job's worker is started by.
+fn words(job: &Job) -> Result<Vec<String>> {
+    let pod = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let container = pod.and_then(|pod| pod.containers.first());
+    container
+        .and_then(|container| container.args.clone())
+        .context("a Job without a worker")
+}
+
+fn flag<'a>(words: &'a [String], name: &str) -> Result<&'a str> {
+    let at = words.iter().position(|word| word == name);
+    let value = at.and_then(|at| words.get(at + 1));
+    value
+        .map(String::as_str)
+        .with_context(|| format!("no {name} in {words:?}"))
+}
