@@ -7,7 +7,7 @@ CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 E2E := $(CARGO) run --quiet --package ferrygate-e2e --bin ferrygate-e2e --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check format lint unit deny crds e2e bench cluster-up cluster-down
+.PHONY: help demo demo-down test check format lint unit deny crds e2e faults bench cluster-up cluster-down
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ crds: ## Writes crds/*.yaml anew from the types.
 
 e2e: ## The end-to-end tests, on a cluster that is made for them and removed afterwards.
 	$(E2E) test
+
+faults: ## The operator's faults alone, which need no cluster; OUTAGE_SECONDS=600 is how long its API server is away.
+	$(CARGO) test --package ferrygate-e2e --locked --test faults
 
 bench: ## Records a second, CPU seconds and peak memory of `ferrygate run --files`.
 	$(CARGO) build --release --package ferrygate --package ferrygate-e2e

@@ -60,6 +60,8 @@ pub struct BuiltImages {
     pub ferrygate: Image,
     /// The simulators, and what tests run in pods.
     pub e2e: Image,
+    /// The operator's program, as it is in its image: it runs on this machine too.
+    pub program: PathBuf,
 }
 
 /// Builds both images from the source as it is, and makes them known to `cluster`. What has not changed since the last
@@ -96,6 +98,7 @@ async fn build_anew(steps: &Steps) -> Result<BuiltImages> {
     Ok(BuiltImages {
         ferrygate: image("ferrygate", &root.join("Containerfile"), &programs, steps).await?,
         e2e: image("ferrygate-e2e", &root.join("e2e/Containerfile"), &programs, steps).await?,
+        program: programs.join("ferrygate"),
     })
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use tokio::process::Command;
 
 use crate::cluster::{Cluster, TEST_NAME};
+use crate::control_plane::binary::BINARY;
 use crate::progress::Steps;
 use crate::{image, operator};
 
@@ -31,6 +32,7 @@ async fn tested(cluster: &Cluster, steps: &Steps) -> Result<()> {
         .args(["test", "--package", "ferrygate-e2e", "--locked", "--no-fail-fast"])
         // An error's words come before its backtrace, and would be lost above it.
         .env("RUST_LIB_BACKTRACE", "0")
+        .env(BINARY, &images.program)
         .status()
         .await?;
     if !status.success() {

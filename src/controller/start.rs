@@ -12,12 +12,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ServiceAccount};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::events::{Recorder, Reporter};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info_span, warn};
 
 use super::act::{ActError, Context};
-use super::cache::Cache;
+use super::cache::{Cache, Index};
 use super::jobs::WorkerImage;
 use super::key::{Key, Kind};
 use super::leader::{Candidate, Leadership, Term};
@@ -34,6 +34,8 @@ use crate::cluster;
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long what is under way at the end may take before the lead is given up: another is to lead within two seconds.
 const DRAIN: Duration = Duration::from_millis(500);
+/// How long a start waits for the Pods.
+const PODS_WITHIN: Duration = Duration::from_secs(2);
 /// The Lease's name.
 const LEASE_NAME: &str = "ferrygate-controller";
 
@@ -60,7 +62,7 @@ pub struct Options {
     identity: String,
 }
 
-/// Runs the controller until `shutdown`, or until it no longer leads, and returns the process's exit code.
+/// Runs the controller until `shutdown`, and returns the process's exit code.
 pub async fn run(options: Options, shutdown: CancellationToken) -> i32 {
     match started(options, shutdown).await {
         Ok(()) => 0,
@@ -91,58 +93,106 @@ async fn started(options: Options, shutdown: CancellationToken) -> Result<(), ku
     let served = tokio::spawn(served);
 
     let config = cluster::config(cluster::ANSWER).await?;
-    let leadership = match options.lease_namespace.as_deref() {
-        None => None,
-        Some(namespace) => {
-            let client = calls::client(config.clone(), metrics.clone(), Term::endless())?;
-            let mut candidate = Candidate::new(client, namespace, LEASE_NAME, &options.identity, fastrand::Rng::new());
-            match candidate.lead(&shutdown).await {
-                None => return Ok(()),
-                leadership => leadership,
-            }
-        }
-    };
-    let term = leadership.as_ref().map_or_else(Term::endless, Leadership::term);
-    let client = calls::client(config, metrics.clone(), term)?;
-    metrics.leads(true);
-    let reporter = Reporter {
-        controller: "ferrygate".to_owned(),
-        instance: Some(options.identity),
-    };
-    let context = Arc::new(Context {
+    let asking = calls::client(config.clone(), metrics.clone(), Term::endless())?;
+    let candidate = options
+        .lease_namespace
+        .as_deref()
+        .map(|namespace| Candidate::new(asking, namespace, LEASE_NAME, &options.identity, fastrand::Rng::new()));
+    let process = Process {
+        config,
         cache,
-        recorder: Recorder::new(client.clone(), reporter),
-        client,
+        metrics,
         worker: WorkerImage {
             image: options.worker_image,
             pull_policy: options.worker_image_pull_policy,
         },
-        metrics: metrics.clone(),
-    });
-    let work = queues(context, needs, keys.take_until(shutdown.clone().cancelled_owned()));
-    let drained = async {
-        shutdown.cancelled().await;
-        sleep(DRAIN).await;
+        identity: options.identity,
+        needs,
     };
-    match leadership {
-        None => tokio::select! {
-            () = work => {}
-            () = drained => {}
-        },
-        Some(mut leadership) => {
-            // One that can't renew ends at once, before another may begin: nothing that is under way here is waited for.
-            tokio::select! {
-                () = work => {}
-                () = drained => {}
-                () = leadership.hold() => {}
-            }
-            leadership.release().await;
-        }
-    }
-    metrics.leads(false);
+    let led = process.lead(candidate, keys, &shutdown).await;
     stop.cancel();
     let _ = served.await;
-    Ok(())
+    led
+}
+
+/// What stays from one term to the next.
+struct Process {
+    config: kube::Config,
+    cache: Cache,
+    metrics: Arc<Metrics>,
+    worker: WorkerImage,
+    identity: String,
+    needs: Needs,
+}
+
+impl Process {
+    /// Leads whenever it may, until `shutdown`. A lead that was lost, as in an outage of the API server, is sought again.
+    async fn lead(
+        &self,
+        mut candidate: Option<Candidate>,
+        mut keys: UnboundedReceiver<Key>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), kube::Error> {
+        while !shutdown.is_cancelled() {
+            let leadership = match &mut candidate {
+                None => None,
+                Some(candidate) => {
+                    // Whoever stands by has nothing to do with what is touched.
+                    let dropped = keys.by_ref().for_each(|_| std::future::ready(()));
+                    let leadership = tokio::select! {
+                        leadership = candidate.lead(shutdown) => leadership,
+                        () = dropped => None,
+                    };
+                    if leadership.is_none() {
+                        return Ok(());
+                    }
+                    leadership
+                }
+            };
+            self.metrics.leads(true);
+            let term = leadership.as_ref().map_or_else(Term::endless, Leadership::term);
+            let context = self.context(term)?;
+            self.cache.change(Index::begin_term);
+            let work = queues(context, &self.needs, keys.by_ref().take_until(shutdown.cancelled()));
+            let drained = async {
+                shutdown.cancelled().await;
+                sleep(DRAIN).await;
+            };
+            match leadership {
+                None => tokio::select! {
+                    () = work => {}
+                    () = drained => {}
+                },
+                Some(mut leadership) => {
+                    // What is under way is not waited for where the lead is lost: another may begin.
+                    tokio::select! {
+                        () = work => {}
+                        () = drained => {}
+                        () = leadership.hold() => {}
+                    }
+                    leadership.release().await;
+                }
+            }
+            self.metrics.leads(false);
+        }
+        Ok(())
+    }
+
+    /// What reconciles of a term have at hand.
+    fn context(&self, term: Term) -> Result<Arc<Context>, kube::Error> {
+        let client = calls::client(self.config.clone(), self.metrics.clone(), term)?;
+        let reporter = Reporter {
+            controller: "ferrygate".to_owned(),
+            instance: Some(self.identity.clone()),
+        };
+        Ok(Arc::new(Context {
+            cache: self.cache.clone(),
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            worker: self.worker.clone(),
+            metrics: self.metrics.clone(),
+        }))
+    }
 }
 
 /// What the cache must hold before a kind is reconciled: a watch that is not permitted holds up only what needs it.
@@ -172,13 +222,22 @@ impl Needs {
     }
 
     fn all(&self) -> Vec<Synced> {
-        self.of(Kind::SyncPipeline)
+        let pods = std::iter::once(self.pods.clone());
+        self.of(Kind::SyncPipeline).into_iter().chain(pods).collect()
+    }
+
+    /// Waits for what a kind needs, and a moment for Pods: they tell more of a run that failed, and nothing rests on them.
+    async fn wait(&self, kind: Kind) {
+        for need in self.of(kind) {
+            need.wait().await;
+        }
+        let _ = timeout(PODS_WITHIN, self.pods.wait()).await;
     }
 
     fn of(&self, kind: Kind) -> Vec<Synced> {
         let needs = match kind {
-            Kind::CrmSource => vec![&self.sources, &self.pipelines, &self.jobs, &self.pods, &self.accounts],
-            Kind::CdpSink => vec![&self.sinks, &self.jobs, &self.pods, &self.accounts],
+            Kind::CrmSource => vec![&self.sources, &self.pipelines, &self.jobs, &self.accounts],
+            Kind::CdpSink => vec![&self.sinks, &self.jobs, &self.accounts],
             Kind::MappingVersion => vec![&self.mappings, &self.pipelines],
             Kind::SyncPipeline => vec![
                 &self.sources,
@@ -186,7 +245,6 @@ impl Needs {
                 &self.mappings,
                 &self.pipelines,
                 &self.jobs,
-                &self.pods,
                 &self.accounts,
                 &self.claims,
             ],
@@ -196,12 +254,12 @@ impl Needs {
 }
 
 /// Works on what is touched, a queue a kind.
-async fn queues(context: Arc<Context>, needs: Needs, keys: impl Stream<Item = Key>) {
+async fn queues(context: Arc<Context>, needs: &Needs, keys: impl Stream<Item = Key>) {
     let (senders, queues): (Vec<_>, Vec<_>) = Kind::ALL
         .into_iter()
         .map(|kind| {
             let (sender, keys) = mpsc::unbounded();
-            ((kind, sender), queue(kind, context.clone(), needs.of(kind), keys))
+            ((kind, sender), queue(kind, context.clone(), needs, keys))
         })
         .unzip();
     tokio::join!(distribute(keys, senders), futures::future::join_all(queues));
@@ -216,10 +274,8 @@ async fn distribute(keys: impl Stream<Item = Key>, queues: Vec<(Kind, UnboundedS
     }
 }
 
-async fn queue(kind: Kind, context: Arc<Context>, needs: Vec<Synced>, keys: UnboundedReceiver<Key>) {
-    for need in &needs {
-        need.wait().await;
-    }
+async fn queue(kind: Kind, context: Arc<Context>, needs: &Needs, keys: UnboundedReceiver<Key>) {
+    needs.wait(kind).await;
     let reconcile = |key: Key| {
         let span = info_span!(
             "reconcile",

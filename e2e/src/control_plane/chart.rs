@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Api;
+use serde_json::json;
 
 use super::ControlPlane;
 use crate::{
@@ -25,7 +26,7 @@ pub async fn install(plane: &ControlPlane, tenants: &[&str]) -> Result<()> {
     helm.args(["template", "ferrygate"])
         .arg(checkout().join("charts/ferrygate"));
     helm.args(["--namespace", NAMESPACE, "--skip-crds"]);
-    helm.args(["--set", &format!("tenantNamespaces={{{}}}", tenants.join(","))]);
+    helm.args(["--set-json", &format!("tenantNamespaces={}", json!(tenants))]);
     let rendered = run(&mut helm).await?;
     plane.kubectl_apply(&[], &rendered).await
 }

@@ -133,6 +133,11 @@ impl ControlPlane {
         self.folder.path()
     }
 
+    /// Whether Jobs get pods, which then decide how a Job stands.
+    fn has_pods(&self) -> bool {
+        self.managers.is_some()
+    }
+
     /// A client with the administrator's rights. It belongs to the runtime of the test.
     pub fn client(&self) -> Client {
         self.client.clone()

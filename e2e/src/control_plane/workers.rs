@@ -2,7 +2,7 @@
 //! Job is complete.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -18,14 +18,19 @@ use ferrygate::{
 };
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::{api::batch::v1::Job, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::{
+    api::{batch::v1::Job, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
 use kube::{
     Api, Client, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
     runtime::watcher,
 };
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
+
+use super::ControlPlane;
 
 /// What every Job of Ferrygate's carries.
 const OURS: &str = "app.kubernetes.io/managed-by=ferrygate";
@@ -66,10 +71,10 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Begins to work.
-    pub fn start(client: Client, ends: Ends) -> Self {
+    /// Begins to work, as the control plane is now.
+    pub fn start(plane: &ControlPlane, ends: Ends) -> Self {
         let seen = Arc::default();
-        let task = tokio::spawn(work(client, ends, Arc::clone(&seen)));
+        let task = tokio::spawn(work(Node::of(plane), ends, Arc::clone(&seen)));
         Self { task, seen }
     }
 
@@ -86,11 +91,11 @@ impl Drop for Workers {
     }
 }
 
-async fn work(client: Client, ends: Ends, seen: Arc<Mutex<BTreeMap<String, Run>>>) {
-    let jobs = Api::<Job>::all(client.clone());
+async fn work(node: Node, ends: Ends, seen: Arc<Mutex<BTreeMap<String, Run>>>) {
+    let jobs = Api::<Job>::all(node.client.clone());
     let mut events = Box::pin(watcher(jobs, watcher::Config::default().labels(OURS)));
     let mut begun = JoinSet::new();
-    let mut known = std::collections::BTreeSet::new();
+    let mut known = BTreeSet::new();
     while let Some(event) = events.next().await {
         let job = match event {
             Ok(watcher::Event::Apply(job) | watcher::Event::InitApply(job)) => job,
@@ -110,18 +115,9 @@ async fn work(client: Client, ends: Ends, seen: Arc<Mutex<BTreeMap<String, Run>>
             seen.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, run);
         }
         if ends == Ends::All || !is_run {
-            let client = client.clone();
-            begun.spawn(async move { until_ended(&client, &job).await });
+            let node = node.clone();
+            begun.spawn(async move { node.until_ended(&job).await });
         }
-    }
-}
-
-async fn until_ended(client: &Client, job: &Job) {
-    while let Err(error) = end(client, job).await {
-        if matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 404) {
-            return;
-        }
-        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -140,27 +136,75 @@ fn run_of(job: &Job) -> Result<Run> {
 /// Ends a Job well, and reports so.
 ///
 /// # Errors
-/// When the report or the Job's status is not taken; all of it may be tried again.
-pub async fn end(client: &Client, job: &Job) -> Result<()> {
-    let jobs: Api<Job> = Api::namespaced(client.clone(), &job.namespace().unwrap_or_default());
-    let job = jobs.get(&job.name_any()).await?;
-    if job
-        .status
-        .as_ref()
-        .is_some_and(|status| status.completion_time.is_some())
-    {
-        return Ok(());
+/// When the report or the Job's end is not taken; all of it may be tried again.
+pub async fn end(plane: &ControlPlane, job: &Job) -> Result<()> {
+    Node::of(plane).end(job).await
+}
+
+/// What would run a Job's pod.
+#[derive(Clone)]
+struct Node {
+    client: Client,
+    /// A Job ends by its pods, of which Kubernetes' own controller makes one.
+    has_pods: bool,
+}
+
+impl Node {
+    fn of(plane: &ControlPlane) -> Self {
+        Self {
+            client: plane.client(),
+            has_pods: plane.has_pods(),
+        }
     }
-    let words = words(&job)?;
-    match words.get(1).map(String::as_str) {
-        Some("sync") => report_run(client, &job, &words).await?,
-        Some("probe") => report_probe(client, &job, &words).await?,
-        other => bail!("a worker that does {other:?}"),
+
+    async fn until_ended(&self, job: &Job) {
+        while let Err(error) = self.end(job).await {
+            if matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 404) {
+                return;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
     }
+
+    async fn end(&self, job: &Job) -> Result<()> {
+        let jobs: Api<Job> = Api::namespaced(self.client.clone(), &job.namespace().unwrap_or_default());
+        let job = jobs.get(&job.name_any()).await?;
+        if job
+            .status
+            .as_ref()
+            .is_some_and(|status| status.completion_time.is_some())
+        {
+            return Ok(());
+        }
+        let words = words(&job)?;
+        match words.get(1).map(String::as_str) {
+            Some("sync") => report_run(&self.client, &job, &words).await?,
+            Some("probe") => report_probe(&self.client, &job, &words).await?,
+            other => bail!("a worker that does {other:?}"),
+        }
+        if self.has_pods {
+            self.end_pod(&job).await
+        } else {
+            complete(&jobs, &job).await
+        }
+    }
+
+    async fn end_pod(&self, job: &Job) -> Result<()> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &job.namespace().unwrap_or_default());
+        let labelled = ListParams::default().labels(&format!("batch.kubernetes.io/job-name={}", job.name_any()));
+        let pod = pods.list(&labelled).await?.items.pop().context("a pod")?;
+        let status = json!({"status": {"phase": "Succeeded"}});
+        pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(status))
+            .await?;
+        Ok(())
+    }
+}
+
+async fn complete(jobs: &Api<Job>, job: &Job) -> Result<()> {
     let now = Time(Timestamp::now());
     let condition = |kind: &str| json!({"type": kind, "status": "True", "reason": "CompletionsReached", "message": "", "lastTransitionTime": now});
     let status = json!({"status": {
-        "startTime": job.status.as_ref().and_then(|status| status.start_time.clone()).unwrap_or_else(|| now.clone()),
+        "startTime": now,
         "completionTime": now,
         "succeeded": 1,
         "conditions": [condition("SuccessCriteriaMet"), condition("Complete")],

@@ -35,7 +35,7 @@ fn last_slot(status: &SyncPipelineStatus) -> Option<i64> {
 async fn after_an_outage_of_the_api_server_the_controller_heals_without_a_restart_and_starts_no_run_twice() -> Result<()>
 {
     let mut plane = control_plane("outage").await?;
-    let workers = Workers::start(plane.client(), Ends::All);
+    let workers = Workers::start(&plane, Ends::All);
     let mut controller = controller(&plane, "controller", &["--lease-namespace", NAMESPACE]).await?;
     let api = pipelines(&plane, "outage");
     let manifest = pipeline("people", json!({"every": format!("{EVERY}s")}));
@@ -96,6 +96,9 @@ async fn after_an_outage_of_the_api_server_the_controller_heals_without_a_restar
         after.streams[0].skipped
     );
     let told = events(&plane, "outage", "people", "SlotsSkipped").await?;
-    assert!(told.len() == 1 && told[0].contains(&skipped.to_string()), "{told:?}");
+    assert!(
+        told.len() == 1 && told[0].contains(&skipped.to_string()),
+        "{skipped} were skipped, and told was {told:?}; {runs:?}"
+    );
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use ferrygate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
 use ferrygate_e2e::cluster::until::until;
 use ferrygate_e2e::control_plane::ControlPlane;
@@ -51,7 +51,7 @@ where
 async fn deleting_a_pipeline_in_the_middle_of_a_run_ends_its_job_and_removes_its_state() -> Result<()> {
     let mut plane = control_plane("middle").await?;
     plane.start_managers()?;
-    let _workers = Workers::start(plane.client(), Ends::Probes);
+    let _workers = Workers::start(&plane, Ends::Probes);
     let _controller = controller(&plane, "controller", &[]).await?;
     plane
         .apply("middle", &pipeline("people", json!({"every": "6h"})).to_string())
@@ -115,7 +115,11 @@ async fn goes_away(plane: &ControlPlane, namespace: &str) -> Result<Duration> {
     let started = Instant::now();
     namespaces.delete(namespace, &DeleteParams::default()).await?;
     let gone = until(GONE, "the namespace to go away", async || {
-        Ok(namespaces.get_metadata_opt(namespace).await?.is_none().then_some(()))
+        let left = namespaces.get_opt(namespace).await?;
+        match left.and_then(|namespace| namespace.status) {
+            None => Ok(Some(())),
+            Some(status) => bail!("its status is {}", json!(status)),
+        }
     });
     gone.await?;
     Ok(started.elapsed())
@@ -125,7 +129,7 @@ async fn goes_away(plane: &ControlPlane, namespace: &str) -> Result<Duration> {
 async fn a_namespace_with_500_pipelines_goes_away_in_a_minute_with_the_controller_and_without() -> Result<()> {
     let mut plane = control_plane("crowd").await?;
     plane.start_managers()?;
-    let _workers = Workers::start(plane.client(), Ends::Probes);
+    let _workers = Workers::start(&plane, Ends::Probes);
     let mut controller = controller(&plane, "controller", &[]).await?;
     let started = Instant::now();
     crowd(&plane, "crowd").await?;

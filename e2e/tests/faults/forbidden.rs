@@ -11,14 +11,17 @@ use ferrygate_e2e::control_plane::workers::{Ends, Workers};
 use ferrygate_e2e::operator::NAMESPACE;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Api;
+use kube::api::PostParams;
 use serde_json::{Value, json};
 
 use crate::{control_plane, has_run, manifests, pipeline, pipelines, tenant, until_status};
 
-/// How soon a new source has a status. A pause that one failing watch puts upon the others is longer, once it has grown.
+/// How soon what is new has a status. A pause that one failing watch puts upon the others is longer, once it has grown.
 const AT_ONCE: Duration = Duration::from_secs(4);
-/// How long the watch has been failing when the last source comes: a pause that doubles from one second has grown to eight.
+/// How long the watch has been failing when the last one comes: a pause that doubles from one second has grown to eight.
 const FAILING: Duration = Duration::from_secs(18);
+/// Between two that come.
+const BETWEEN: Duration = Duration::from_secs(1);
 /// A pause between two tries of a watch is half a minute at most.
 const HEALED: Duration = Duration::from_secs(40);
 
@@ -68,27 +71,42 @@ async fn start(plane: &ControlPlane, namespace: &str) -> Result<Controller> {
     Controller::start(plane, namespace, &kubeconfig, &["--namespace", namespace]).await
 }
 
-/// Sources that come while the watch fails have their status at once, and are probed.
-async fn sources_are_served(plane: &ControlPlane, namespace: &str, kind: &str) -> Result<()> {
+/// What comes while the watch fails has its status at once, as far as it is of another kind.
+async fn others_are_served(plane: &ControlPlane, namespace: &str, kind: &str) -> Result<()> {
     let sources: Api<CrmSource> = Api::namespaced(plane.client(), namespace);
+    let mappings: Api<MappingVersion> = Api::namespaced(plane.client(), namespace);
     let (started, mut number) = (Instant::now(), 0);
     while started.elapsed() < FAILING {
         number += 1;
-        let name = format!("org-{number}");
-        plane.apply(namespace, &manifests::source(&name).to_string()).await?;
-        let served =
-            until(AT_ONCE, "the new source's status", async || {
-                let status = sources.get(&name).await?.status.unwrap_or_default();
-                Ok((!status.conditions.is_empty()
-                    && status.active_probe.or(status.probe.map(|probe| probe.run)).is_some())
-                .then_some(()))
-            });
-        let age = started.elapsed();
-        served
-            .await
-            .with_context(|| format!("{name}, while {kind} can't be watched for {age:?}"))?;
+        let (source, mapping) = (format!("org-{number}"), format!("mapping-{number}"));
+        let came = started.elapsed();
+        let failing = || format!("number {number}, which came when {kind} had not been watched for {came:?}");
+        let manifest = serde_json::from_value(manifests::source(&source))?;
+        sources.create(&PostParams::default(), &manifest).await?;
+        let probed = until(AT_ONCE, "the new source's status and probe", async || {
+            let status = sources.get(&source).await?.status.unwrap_or_default();
+            let probed = status.active_probe.is_some() || status.probe.is_some();
+            Ok((probed && !status.conditions.is_empty()).then_some(()))
+        });
+        probed.await.with_context(failing)?;
+        if kind != "mappingversions" {
+            let manifest = serde_json::from_value(manifests::mapping(&mapping))?;
+            mappings.create(&PostParams::default(), &manifest).await?;
+            until_told(&mappings, &format!("{mapping}-1.0.0"), AT_ONCE)
+                .await
+                .with_context(failing)?;
+        }
+        tokio::time::sleep(BETWEEN).await;
     }
     Ok(())
+}
+
+async fn until_told(mappings: &Api<MappingVersion>, name: &str, patience: Duration) -> Result<()> {
+    until(patience, "the mapping's status", async || {
+        let status = mappings.get(name).await?.status.unwrap_or_default();
+        Ok((!status.conditions.is_empty()).then_some(()))
+    })
+    .await
 }
 
 async fn a_kind(plane: &ControlPlane, kind: &str) -> Result<()> {
@@ -96,7 +114,9 @@ async fn a_kind(plane: &ControlPlane, kind: &str) -> Result<()> {
     tenant(plane, &namespace).await?;
     grant(plane, &namespace, Some(kind)).await?;
     let mut controller = start(plane, &namespace).await?;
-    sources_are_served(plane, &namespace, kind).await?;
+    others_are_served(plane, &namespace, kind)
+        .await
+        .with_context(|| controller.log().unwrap_or_default())?;
     let said = controller.log()?;
     let told = said
         .lines()
@@ -108,11 +128,7 @@ async fn a_kind(plane: &ControlPlane, kind: &str) -> Result<()> {
     plane
         .apply(&namespace, &pipeline("people", json!({"every": "6h"})).to_string())
         .await?;
-    until(HEALED, "the mapping's status", async || {
-        let status = mappings.get("contact-1.0.0").await?.status.unwrap_or_default();
-        Ok((!status.conditions.is_empty()).then_some(()))
-    })
-    .await?;
+    until_told(&mappings, "contact-1.0.0", HEALED).await?;
     let api = pipelines(plane, &namespace);
     until_status(&api, "people", HEALED, "a run", has_run).await?;
     assert!(controller.runs()?, "the controller was not restarted");
@@ -122,13 +138,13 @@ async fn a_kind(plane: &ControlPlane, kind: &str) -> Result<()> {
 #[tokio::test]
 async fn mapping_versions_that_may_not_be_watched_delay_no_other_kind() -> Result<()> {
     let plane = control_plane(NAMESPACE).await?;
-    let _workers = Workers::start(plane.client(), Ends::All);
+    let _workers = Workers::start(&plane, Ends::All);
     a_kind(&plane, "mappingversions").await
 }
 
 #[tokio::test]
 async fn pods_that_may_not_be_watched_delay_no_other_kind() -> Result<()> {
     let plane = control_plane(NAMESPACE).await?;
-    let _workers = Workers::start(plane.client(), Ends::All);
+    let _workers = Workers::start(&plane, Ends::All);
     a_kind(&plane, "pods").await
 }

@@ -22,7 +22,7 @@ const NAMESPACE: &str = "history";
 #[tokio::test]
 async fn what_ended_and_was_deleted_in_a_lost_part_of_history_is_seen() -> Result<()> {
     let mut plane = control_plane(NAMESPACE).await?;
-    let _workers = Workers::start(plane.client(), Ends::Probes);
+    let _workers = Workers::start(&plane, Ends::Probes);
     let controller = controller(&plane, "controller", &[]).await?;
     let api = pipelines(&plane, NAMESPACE);
     for name in ["deleted", "ends"] {
@@ -71,7 +71,7 @@ async fn end_run_of(plane: &ControlPlane, pipeline: &str) -> Result<()> {
         Ok(jobs_of(plane, NAMESPACE, pipeline).await?.into_iter().next())
     })
     .await?;
-    end(&plane.client(), &job).await
+    end(plane, &job).await
 }
 
 /// The fault is there: who asks for what followed upon `version` is told `410 Gone`.

@@ -52,11 +52,10 @@ async fn tenant(plane: &ControlPlane, namespace: &str) -> Result<()> {
         .args(["apply", "-n", namespace, "-k"])
         .arg(checkout().join("config/tenant")))
     .await?;
-    let referred = vec![
-        manifests::source("org"),
-        manifests::sink("workspace"),
-        manifests::mapping("contact"),
-    ];
+    let mut source = manifests::source("org");
+    // Nobody waits for a place here.
+    source["spec"]["maxConcurrentRuns"] = json!(1000);
+    let referred = vec![source, manifests::sink("workspace"), manifests::mapping("contact")];
     plane.apply(namespace, &manifests::list(referred)).await
 }
 

@@ -32,7 +32,7 @@ async fn a_controller_of_two_namespaces_works_by_their_roles_alone() -> Result<(
     let ours: Vec<_> = ours.filter(|subject| subject.name == chart::ACCOUNT).collect();
     assert!(ours.is_empty(), "the chart binds more than Roles: {ours:?}");
 
-    let _workers = Workers::start(plane.client(), Ends::All);
+    let _workers = Workers::start(&plane, Ends::All);
     let flags = chart::namespace_flags(&plane).await?;
     assert_eq!(flags, ["--namespace=north", "--namespace=south"]);
     let mut words: Vec<&str> = flags.iter().map(String::as_str).collect();

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use ferrygate::api::{SyncPipeline, SyncPipelineStatus};
+use ferrygate_e2e::cluster::until::until;
 use ferrygate_e2e::control_plane::ControlPlane;
 use ferrygate_e2e::control_plane::workers::{Ends, Workers, end};
 use kube::Api;
@@ -49,7 +50,7 @@ fn told(status: &SyncPipelineStatus) -> Value {
     json!({"active": active, "last": last, "next": stream.next_run_time, "conditions": conditions})
 }
 
-async fn names_of_jobs(plane: &ControlPlane, pipeline: &str) -> Result<Vec<Option<String>>> {
+async fn uids_of_jobs(plane: &ControlPlane, pipeline: &str) -> Result<Vec<Option<String>>> {
     let jobs = jobs_of(plane, NAMESPACE, pipeline).await?;
     Ok(jobs.into_iter().map(|job| job.metadata.uid).collect())
 }
@@ -57,7 +58,7 @@ async fn names_of_jobs(plane: &ControlPlane, pipeline: &str) -> Result<Vec<Optio
 #[tokio::test]
 async fn a_status_that_was_wiped_is_told_again_and_no_second_job_is_started() -> Result<()> {
     let plane = control_plane(NAMESPACE).await?;
-    let _workers = Workers::start(plane.client(), Ends::Probes);
+    let _workers = Workers::start(&plane, Ends::Probes);
     let _controller = controller(&plane, "controller", &[]).await?;
     let api = pipelines(&plane, NAMESPACE);
     for (how, _) in WIPES {
@@ -67,8 +68,8 @@ async fn a_status_that_was_wiped_is_told_again_and_no_second_job_is_started() ->
     for (how, operations) in WIPES {
         // In the middle of a run.
         let before = until_status(&api, how, PATIENCE, "a run", is_running).await?;
-        let jobs = async || names_of_jobs(&plane, how).await;
-        let one = ferrygate_e2e::cluster::until::until(PATIENCE, "the run's Job", async || {
+        let jobs = async || uids_of_jobs(&plane, how).await;
+        let one = until(PATIENCE, "the run's Job", async || {
             Ok(Some(jobs().await?).filter(|jobs| jobs.len() == 1))
         });
         let one = one.await?;
@@ -82,7 +83,7 @@ async fn a_status_that_was_wiped_is_told_again_and_no_second_job_is_started() ->
             .into_iter()
             .next()
             .context("a Job")?;
-        end(&plane.client(), &job).await?;
+        end(&plane, &job).await?;
         let ended = |status: &SyncPipelineStatus| has_run(status) && status.streams[0].next_run_time.is_some();
         let before = until_status(&api, how, PATIENCE, "the run to end", ended).await?;
         let last = before.streams[0].last_run.as_ref().context("a last run")?;

@@ -40,7 +40,7 @@ async fn conditions(api: &Api<DynamicObject>, name: &str) -> Result<Vec<Conditio
 #[tokio::test]
 async fn a_pipeline_that_cannot_be_read_stops_only_itself_and_is_told_on_itself() -> Result<()> {
     let plane = control_plane(NAMESPACE).await?;
-    let _workers = Workers::start(plane.client(), Ends::All);
+    let _workers = Workers::start(&plane, Ends::All);
     let mut controller = controller(&plane, "controller", &[]).await?;
     plane
         .apply(NAMESPACE, &pipeline("before", json!({"every": "6h"})).to_string())

@@ -153,6 +153,23 @@ impl Index {
         self.queues.get(source)
     }
 
+    /// A new term begins: what was decided in another is worth nothing, and all is to be looked at.
+    pub fn begin_term(&mut self) -> Vec<Key> {
+        self.queues.clear();
+        let pipelines: Vec<_> = self.pipelines.all().cloned().collect();
+        for pipeline in &pipelines {
+            self.observe_runs(&source_of(pipeline), &Name::of(&**pipeline));
+        }
+        let kinds = [
+            (Kind::CrmSource, self.sources.names(None)),
+            (Kind::CdpSink, self.sinks.names(None)),
+            (Kind::MappingVersion, self.mappings.names(None)),
+            (Kind::SyncPipeline, self.pipelines.names(None)),
+        ];
+        let keys = kinds.map(|(kind, names)| names.into_iter().map(move |name| Key::new(kind, name)));
+        keys.into_iter().flatten().collect()
+    }
+
     /// What was decided for a pipeline and is about to be written: which streams run, and which wait.
     pub fn decided(
         &mut self,
