@@ -99,14 +99,18 @@ impl Request {
         writes && self.stage == "ResponseComplete" && self.resource() != "leases"
     }
 
-    /// Whether all objects of a resource were asked for, whatever their namespace: by a list, or by a watch that begins with one.
-    pub fn lists_all_of(&self, resource: &str) -> bool {
-        let begins = self.verb == "list" || (self.verb == "watch" && self.uri.contains("sendInitialEvents=true"));
+    /// The resource of which all objects were asked for, whatever their namespace: by a list's first page, or by a watch that
+    /// begins with one.
+    fn lists_all_of(&self) -> Option<&str> {
+        let list = self.verb == "list" && self.stage == "ResponseComplete" && !self.uri.contains("continue=");
+        let stream =
+            self.verb == "watch" && self.stage == "ResponseStarted" && self.uri.contains("sendInitialEvents=true");
         let everywhere = self
             .object_ref
             .as_ref()
             .is_some_and(|object| object.namespace.is_empty());
-        begins && everywhere && self.resource() == resource
+        let granted = self.response_status.as_ref().is_some_and(|status| status.code < 400);
+        ((list || stream) && everywhere && granted).then(|| self.resource())
     }
 
     fn resource(&self) -> &str {
@@ -125,6 +129,15 @@ impl Request {
         };
         format!("{} {}{slash}{subresource}{refused}", self.verb, self.resource())
     }
+}
+
+/// How often all objects of each resource were listed.
+pub fn lists(requests: &[Request]) -> BTreeMap<String, usize> {
+    let mut lists: BTreeMap<String, usize> = BTreeMap::new();
+    for resource in requests.iter().filter_map(Request::lists_all_of) {
+        *lists.entry(resource.to_owned()).or_default() += 1;
+    }
+    lists
 }
 
 /// How many requests of each kind: `2 patch syncpipelines/status, 1 create jobs`.
@@ -177,23 +190,28 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_all_is_told_from_one_of_a_namespace() {
+    fn a_list_of_all_is_counted_once_whatever_its_pages_and_not_one_of_a_namespace() {
         let mut streaming = event("watch", "jobs", "c");
+        streaming["stage"] = json!("ResponseStarted");
         streaming["requestURI"] = json!("/apis/batch/v1/jobs?sendInitialEvents=true&watch=1");
         let mut namespaced = event("list", "jobs", "c");
         namespaced["objectRef"]["namespace"] = json!("a");
-        let (_folder, log) = log(&[
+        let mut page = event("list", "jobs", "c");
+        page["requestURI"] = json!("/apis/batch/v1/jobs?limit=500&continue=eyJ");
+        let mut refused = event("list", "jobs", "c");
+        refused["responseStatus"]["code"] = json!(403);
+        let all = [
             event("list", "jobs", "c"),
+            page,
             streaming,
             namespaced,
+            refused,
             event("watch", "jobs", "c"),
-        ]);
-        let seen: Vec<_> = log
-            .since(Mark(0))
-            .unwrap()
-            .iter()
-            .map(|one| one.lists_all_of("jobs"))
-            .collect();
-        assert_eq!(seen, [true, true, false, false]);
+        ];
+        let (_folder, log) = log(&all);
+        assert_eq!(
+            lists(&log.since(Mark(0)).unwrap()),
+            BTreeMap::from([("jobs".to_owned(), 2)])
+        );
     }
 }

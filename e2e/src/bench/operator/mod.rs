@@ -27,7 +27,7 @@ use jiff::SignedDuration;
 
 use self::audit::AuditLog;
 use self::controller::{Controller, Launch};
-use self::fixture::Fixture;
+use self::fixture::{Fixture, Found};
 use self::kwok::Simulation;
 use self::measures::{Bench, herd, idle, leadership, one_run, relist, spec_change, start};
 use self::report::{Row, table};
@@ -113,10 +113,8 @@ impl BenchOperatorArgs {
             cluster.local().is_some(),
             "the benchmark reads the audit log of a cluster of its own: unset CLUSTER"
         );
-        if Fixture::found(&cluster.client().await?, self.pipelines)
-            .await?
-            .is_some()
-        {
+        let found = Fixture::found(&cluster.client().await?, self.pipelines).await?;
+        if !matches!(found, Found::Useless) {
             return Ok(cluster);
         }
         cluster.down(steps).await?;
@@ -147,8 +145,8 @@ impl BenchOperatorArgs {
         let launch = Launch::prepare(cluster, binary, image.to_owned(), folder).await?;
         let client = cluster.client().await?;
         let fixture = match Fixture::found(&client, self.pipelines).await? {
-            Some(fixture) => fixture,
-            None => Fixture::make(cluster, &launch, self.pipelines, steps).await?,
+            Found::Whole(fixture) => fixture,
+            Found::Nothing | Found::Useless => Fixture::make(cluster, &launch, self.pipelines, steps).await?,
         };
         fixture.probed_now(&client).await?;
         let bench = Bench {
@@ -172,18 +170,21 @@ impl BenchOperatorArgs {
 
     async fn measure(&self, bench: &Bench, images: Option<&BuiltImages>) -> Result<Vec<Row>> {
         let steps = &bench.steps;
+        let mark = bench.audit.mark();
         let (mut controller, mut rows) = steps
             .step("Starting over all pipelines", start::measure(bench, "measured"))
             .await?;
+        let lists = relist::listed(bench, mark)?;
         if self.wants(Measure::Idle) {
             let idle = idle::measure(bench, &controller, self.idle);
             rows.extend(steps.step("Idling", idle).await?);
         }
+        rows.extend(self.at_work(bench, &mut controller, images).await?);
+        // Last, since a watch may take a while to come back.
         if self.wants(Measure::Relist) {
-            let relist = relist::measure(bench, &mut controller);
+            let relist = relist::measure(bench, &mut controller, &lists);
             rows.extend(steps.step("Listing anew", relist).await?);
         }
-        rows.extend(self.at_work(bench, &mut controller, images).await?);
         controller.stop().await?;
         if self.wants(Measure::Leadership) {
             let leadership = leadership::measure(bench);
