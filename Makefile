@@ -7,10 +7,10 @@ CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 E2E := $(CARGO) run --quiet --package ferrygate-e2e --bin ferrygate-e2e --
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check format lint unit deny crds e2e faults bench cluster-up cluster-down
+.PHONY: help demo demo-down test check format lint unit deny crds e2e faults bench bench-operator cluster-up cluster-down
 
 help: ## Lists the targets.
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## The main job: a cluster, a CRM, a CDP, and records that flow between them.
 	@$(E2E) demo up
@@ -49,6 +49,10 @@ faults: ## The operator's faults alone, which need no cluster; OUTAGE_SECONDS=60
 bench: ## Records a second, CPU seconds and peak memory of `ferrygate run --files`.
 	$(CARGO) build --release --package ferrygate --package ferrygate-e2e
 	./target/release/ferrygate-e2e bench --binary ./target/release/ferrygate
+
+bench-operator: ## The controller over 5,000 pipelines on a real API server: memory, latency, writes.
+	$(CARGO) build --release --package ferrygate --package ferrygate-e2e
+	./target/release/ferrygate-e2e bench-operator --binary ./target/release/ferrygate
 
 cluster-up: ## A local cluster, kept until cluster-down.
 	$(E2E) cluster up

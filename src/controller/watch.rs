@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use kube::runtime::utils::ResetTimerBackoff;
 use kube::runtime::watcher::{Event, ExponentialBackoff};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
@@ -23,6 +24,9 @@ const WATCH: u32 = 25;
 const PAGE: u32 = 250;
 /// The pause before a watch that failed is tried again: it doubles from the first to the last, and up to as much again is added.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(8));
+
+/// A watch that has not failed for so long is well, and the pauses begin anew.
+const WELL: Duration = Duration::from_secs(60);
 
 /// Watches kinds until it is dropped.
 pub struct Watches {
@@ -96,7 +100,9 @@ async fn keep<W: Watched>(
         .with_jitter()
         .without_max_times();
     let selection = W::selection().timeout(WATCH).page_size(PAGE);
-    let mut events = std::pin::pin!(watcher(api, selection).backoff(ExponentialBackoff::from(pauses)));
+    // What a watch says when it begins is no sign that it is well.
+    let pauses = ResetTimerBackoff::new(ExponentialBackoff::from(pauses), WELL);
+    let mut events = std::pin::pin!(watcher(api, selection).backoff(pauses));
     let mut feed = Feed::new(namespace);
     while let Some(event) = events.next().await {
         match event {

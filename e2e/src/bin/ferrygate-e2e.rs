@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use ferrygate_e2e::bench::BenchArgs;
+use ferrygate_e2e::bench::{BenchArgs, operator::BenchOperatorArgs};
 use ferrygate_e2e::cluster::{cli::ClusterCommand, pod::Pod};
 use ferrygate_e2e::demo::DemoCommand;
 use ferrygate_e2e::simulators::{self, Simulator};
@@ -28,6 +28,8 @@ enum Command {
     Demo(DemoCommand),
     /// Measures the binary.
     Bench(BenchArgs),
+    /// Measures the controller over thousands of pipelines, on a cluster that is made for it.
+    BenchOperator(BenchOperatorArgs),
     /// Runs the end-to-end tests on a cluster that is made for them.
     Test,
     /// A simulator of a CRM or a CDP.
@@ -54,6 +56,7 @@ fn run(command: Command) -> Result<()> {
         Command::Cluster(command) => command.run(),
         Command::Demo(command) => Runtime::new()?.block_on(command.run()),
         Command::Bench(bench) => Runtime::new()?.block_on(bench.run()),
+        Command::BenchOperator(bench) => Runtime::new()?.block_on(bench.run()),
         Command::Test => Runtime::new()?.block_on(suite::run()),
         Command::Simulator(simulator) => Ok(Runtime::new()?.block_on(simulators::run(simulator))?),
         Command::Pod(pod) => Runtime::new()?.block_on(pod.run()),

@@ -120,6 +120,27 @@ impl Binaries {
         Ok(built)
     }
 
+    /// Builds kwok, which pretends to be nodes and pods by the thousand: not among the others, since only benchmarks need it.
+    ///
+    /// # Errors
+    /// When Go can't build it.
+    pub async fn ensure_kwok(steps: &Steps) -> Result<PathBuf> {
+        let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("kwok");
+        let bin = cache()?.join("bin");
+        let built = Self(bin.join(format!("kwok-{}", digest(&module)?)));
+        fs::create_dir_all(&built.0).with_context(|| format!("could not create {}", built.0.display()))?;
+        let lock = File::create(bin.join("lock"))?;
+        let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await??;
+        let program = built.path("kwok");
+        if !program.exists() {
+            let build = built.build(&module, "sigs.k8s.io/kwok/cmd/kwok", "kwok");
+            steps.step("Building kwok", build).await?;
+        }
+        File::open(&built.0)?.set_modified(SystemTime::now())?;
+        drop(lock);
+        Ok(program)
+    }
+
     /// The folder with all of them.
     pub fn folder(&self) -> &Path {
         &self.0

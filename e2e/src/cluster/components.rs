@@ -17,6 +17,9 @@ use super::{certificates::in_node, network::Network, paths::NODE_HOME};
 /// Where containerd listens, in the node.
 pub const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
 
+/// Where the API server writes down, in the node, who asked for what: see [`audit_policy`].
+const AUDIT_LOG: &str = "/var/log/audit.log";
+
 /// The image that holds a pod's namespaces open.
 pub const PAUSE_IMAGE: &str = "localhost/ferrygate-pause:1";
 
@@ -85,6 +88,7 @@ pub fn define(name: &str, host: &Host, network: &Network) -> Definition {
         ("etc/kube-proxy.yaml", kube_proxy(name, network)),
         ("etc/kube-scheduler.yaml", kube_scheduler()),
         ("etc/Corefile", corefile()),
+        ("etc/audit.yaml", audit_policy()),
         (
             "etc/resolv.conf",
             "# This node knows no names but the cluster's own.\n".into(),
@@ -192,9 +196,39 @@ fn kube_apiserver(network: &Network) -> Vec<String> {
         "--requestheader-extra-headers-prefix=X-Remote-Extra-".into(),
         // The node's name means nothing outside of it.
         "--kubelet-preferred-address-types=InternalIP".into(),
+        format!("--audit-policy-file={}", in_node("etc/audit.yaml")),
+        format!("--audit-log-path={AUDIT_LOG}"),
+        "--audit-log-maxsize=500".into(),
+        "--audit-log-maxbackup=1".into(),
         "--event-ttl=24h".into(),
         "--profiling=false".into(),
     ]
+}
+
+/// Every write, list and watch of those who are neither Kubernetes itself nor an administrator: what a test or a benchmark
+/// counts. Only who, what and when; no content.
+fn audit_policy() -> String {
+    json!({
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [
+            {
+                "level": "None",
+                "userGroups": ["system:masters", "system:nodes", "system:serviceaccounts:kube-system"],
+            },
+            {
+                "level": "None",
+                "users": ["system:apiserver", "system:kube-controller-manager", "system:kube-proxy", "system:kube-scheduler"],
+            },
+            {
+                "level": "Metadata",
+                "verbs": ["create", "update", "patch", "delete", "deletecollection", "list", "watch"],
+            },
+            {"level": "None"},
+        ],
+    })
+    .to_string()
 }
 
 fn kube_controller_manager() -> Vec<String> {

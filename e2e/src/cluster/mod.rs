@@ -47,6 +47,9 @@ pub const DEFAULT_NAME: &str = "ferrygate";
 /// The cluster that the tests share.
 pub const TEST_NAME: &str = "ferrygate-test";
 
+/// The cluster of `make bench-operator`.
+pub const BENCH_NAME: &str = "ferrygate-bench";
+
 /// A cluster that is up.
 #[derive(Clone, Debug)]
 pub struct Cluster {

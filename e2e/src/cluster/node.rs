@@ -67,6 +67,22 @@ impl Record {
         command
     }
 
+    /// Kills one of the node's programs, which the node's first process then starts again.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn kill_program(&self, name: &str) -> Result<()> {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid))?;
+        let named = |pid: &&str| {
+            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let program = command.split(|byte| *byte == 0).next().unwrap_or_default();
+            program.rsplit(|byte| *byte == b'/').next() == Some(name.as_bytes())
+        };
+        let pid = children.split_whitespace().find(named);
+        let pid = pid.with_context(|| format!("{name} does not run in the node"))?;
+        kill(Pid::from_raw(pid.parse()?), Signal::SIGKILL).with_context(|| format!("could not kill {name}"))
+    }
+
     /// Ends the node with everything in it, and waits until it is gone.
     ///
     /// # Errors

@@ -73,4 +73,9 @@ impl ClusterFolder {
     pub fn logs(&self) -> PathBuf {
         self.0.join("var/log")
     }
+
+    /// Who asked the API server for what: an audit event a line.
+    pub fn audit_log(&self) -> PathBuf {
+        self.logs().join("audit.log")
+    }
 }

@@ -9,9 +9,10 @@ use ferrygate_e2e::control_plane::ControlPlane;
 use ferrygate_e2e::control_plane::controller::Controller;
 use ferrygate_e2e::control_plane::workers::{Ends, Workers};
 use ferrygate_e2e::operator::NAMESPACE;
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::{control_plane, has_run, manifests, pipeline, pipelines, tenant, until_status};
@@ -66,6 +67,15 @@ async fn grant(plane: &ControlPlane, namespace: &str, without: Option<&str>) -> 
     plane.apply(namespace, &granted).await
 }
 
+/// The chart's policies know its own controller only, and would fence one that runs by another ServiceAccount.
+async fn unfence(plane: &ControlPlane) -> Result<()> {
+    let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(plane.client());
+    for name in ["ferrygate-worker-runs", "ferrygate-worker-probes"] {
+        bindings.delete(name, &DeleteParams::default()).await?;
+    }
+    Ok(())
+}
+
 async fn start(plane: &ControlPlane, namespace: &str) -> Result<Controller> {
     let kubeconfig = plane.kubeconfig_of(namespace, "controller").await?;
     Controller::start(plane, namespace, &kubeconfig, &["--namespace", namespace]).await
@@ -112,6 +122,7 @@ async fn until_told(mappings: &Api<MappingVersion>, name: &str, patience: Durati
 async fn a_kind(plane: &ControlPlane, kind: &str) -> Result<()> {
     let namespace = format!("without-{kind}");
     tenant(plane, &namespace).await?;
+    unfence(plane).await?;
     grant(plane, &namespace, Some(kind)).await?;
     let mut controller = start(plane, &namespace).await?;
     others_are_served(plane, &namespace, kind)
