@@ -41,8 +41,8 @@ const RUN_DEADLINE: i64 = 24 * 3600;
 const PROBE_DEADLINE: i64 = 180;
 /// How long a finished Job stays, in seconds, where the controller does not remove it before.
 const TIME_TO_LIVE: i32 = 3600;
-/// How long a worker may take, in seconds, to drain and checkpoint after SIGTERM.
-const GRACE: i64 = 60;
+/// How long a worker may take, in seconds, to drain and checkpoint after SIGTERM. A namespace that is deleted waits about as long.
+const GRACE: i64 = 30;
 
 /// The container that workers run in.
 #[derive(Clone, Debug)]

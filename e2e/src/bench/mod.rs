@@ -1,4 +1,5 @@
-//! What is measured. [`operator`] is `make bench-operator`; the rest is `make bench`: `ferrygate run --files` on contacts of 21 fields, from a server on this machine to a sink on this machine.
+//! `make bench`: `ferrygate run --files` on contacts of 21 fields, from a server on this machine to a sink on this machine.
+//! ([`operator`] is `make bench-operator`.)
 //!
 //! The server's pages are made beforehand and the sink only counts, so that what is measured is Ferrygate: records a second,
 //! CPU seconds and peak memory of its process. All three share the machine's cores.

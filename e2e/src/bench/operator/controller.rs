@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,8 @@ pub const USER: &str = "system:serviceaccount:ferrygate-system:ferrygate-control
 
 /// How long its token holds.
 const DAY: i64 = 24 * 60 * 60;
-/// The kernel counts CPU time in hundredths of a second, whatever its own clock: `USER_HZ` of <https://man7.org/linux/man-pages/man7/time.7.html>.
+/// The kernel counts CPU time in hundredths of a second, whatever its own clock: `USER_HZ` of
+/// <https://man7.org/linux/man-pages/man7/time.7.html>.
 const TICK: Duration = Duration::from_millis(10);
 /// A process that used less than a fiftieth of a core for so long has nothing to do.
 const CALM: Duration = Duration::from_secs(4);
@@ -288,16 +289,6 @@ fn count_of(text: &str, kind: &str) -> u64 {
         .filter(|line| line.starts_with("ferrygate_reconcile_duration_seconds_count{") && line.contains(&kind))
         .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
         .sum()
-}
-
-/// The folder of a benchmark's own files, in the cluster's.
-///
-/// # Errors
-/// When it can't be made.
-pub fn folder(cluster: &Path) -> Result<PathBuf> {
-    let folder = cluster.join("bench");
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
 }
 
 #[cfg(test)]

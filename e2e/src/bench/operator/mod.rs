@@ -98,14 +98,16 @@ impl BenchOperatorArgs {
         );
         let steps = Steps::new();
         let cluster = self.cluster(&steps).await?;
-        let measured = self.measured(&cluster, binary, &steps).await;
+        let mut rows = Vec::new();
+        let measured = self.measured(&cluster, binary, &steps, &mut rows).await;
+        // What was measured before something went wrong is still worth reading.
+        println!("{}", table(&rows));
         if self.keep {
             kwok::leave(&cluster).await?;
         } else {
             cluster.down(&steps).await?;
         }
-        println!("{}", table(&measured?));
-        Ok(())
+        measured
     }
 
     /// The cluster of an earlier run with the same pipelines, or a new one.
@@ -127,9 +129,10 @@ impl BenchOperatorArgs {
         self.only.is_empty() || self.only.contains(&measure)
     }
 
-    async fn measured(&self, cluster: &Cluster, binary: PathBuf, steps: &Steps) -> Result<Vec<Row>> {
+    async fn measured(&self, cluster: &Cluster, binary: PathBuf, steps: &Steps, rows: &mut Vec<Row>) -> Result<()> {
         let local = cluster.local().context("a local cluster")?;
-        let folder = controller::folder(local.folder().path())?;
+        let folder = local.folder().path().join("bench");
+        std::fs::create_dir_all(&folder)?;
         let images = if self.wants(Measure::Run) {
             Some(build_images(cluster, steps).await?)
         } else {
@@ -167,21 +170,22 @@ impl BenchOperatorArgs {
             )
             .await?;
         settled.stop().await?;
-        self.measure(&bench, images.as_ref()).await
+        self.measure(&bench, images.as_ref(), rows).await
     }
 
-    async fn measure(&self, bench: &Bench, images: Option<&BuiltImages>) -> Result<Vec<Row>> {
+    async fn measure(&self, bench: &Bench, images: Option<&BuiltImages>, rows: &mut Vec<Row>) -> Result<()> {
         let steps = &bench.steps;
         let mark = bench.audit.mark();
-        let (mut controller, mut rows) = steps
+        let (mut controller, started) = steps
             .step("Starting over all pipelines", start::measure(bench, "measured"))
             .await?;
+        rows.extend(started);
         let lists = relist::listed(bench, mark)?;
         if self.wants(Measure::Idle) {
             let idle = idle::measure(bench, &controller, self.idle);
             rows.extend(steps.step("Idling", idle).await?);
         }
-        rows.extend(self.at_work(bench, &mut controller, images).await?);
+        self.at_work(bench, &mut controller, images, rows).await?;
         // Last, since a watch may take a while to come back.
         if self.wants(Measure::Relist) {
             let relist = relist::measure(bench, &mut controller, &lists);
@@ -192,7 +196,7 @@ impl BenchOperatorArgs {
             let leadership = leadership::measure(bench);
             rows.extend(steps.step("Ending leaders", leadership).await?);
         }
-        Ok(rows)
+        Ok(())
     }
 
     async fn at_work(
@@ -200,9 +204,9 @@ impl BenchOperatorArgs {
         bench: &Bench,
         controller: &mut Controller,
         images: Option<&BuiltImages>,
-    ) -> Result<Vec<Row>> {
+        rows: &mut Vec<Row>,
+    ) -> Result<()> {
         let steps = &bench.steps;
-        let mut rows = Vec::new();
         if self.wants(Measure::Change) {
             let changes = spec_change::measure(bench, controller, self.changes);
             rows.extend(steps.step("Changing specs", changes).await?);
@@ -215,6 +219,6 @@ impl BenchOperatorArgs {
             let run = one_run::measure(bench, controller, images);
             rows.extend(steps.step("Counting the writes of a run", run).await?);
         }
-        Ok(rows)
+        Ok(())
     }
 }

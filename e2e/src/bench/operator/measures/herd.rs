@@ -10,6 +10,7 @@ use serde_json::json;
 use super::{Bench, PATIENCE};
 use crate::bench::operator::arrivals::{Arrivals, StreamKey};
 use crate::bench::operator::controller::Controller;
+use crate::bench::operator::fixture::Place;
 use crate::bench::operator::report::Row;
 
 /// How long before the slot the pipelines are told of it.
@@ -63,8 +64,8 @@ pub async fn measure(bench: &Bench, controller: &mut Controller, herd: usize) ->
     )])
 }
 
-fn keys(places: &[&crate::bench::operator::fixture::Place]) -> HashSet<StreamKey> {
-    let key = |place: &&crate::bench::operator::fixture::Place| StreamKey {
+fn keys(places: &[&Place]) -> HashSet<StreamKey> {
+    let key = |place: &&Place| StreamKey {
         namespace: place.namespace.clone(),
         pipeline: place.name.clone(),
         stream: STREAM.to_owned(),
