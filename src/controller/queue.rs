@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::channel::mpsc;
 use futures::stream::FuturesUnordered;
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use kube::runtime::scheduler::{ScheduleRequest, scheduler};
 use tokio::time::Instant;
 
@@ -32,7 +32,7 @@ where
     F: Future<Output = Ended>,
 {
     let (again, later) = mpsc::unbounded();
-    let (mut touched, mut later) = (pin!(touched), pin!(scheduler(later)));
+    let (mut touched, mut later) = (pin!(touched.fuse()), pin!(scheduler(later)));
     let mut queue = Queue::default();
     let mut working = FuturesUnordered::new();
     loop {
@@ -47,6 +47,10 @@ where
                     let _ = again.unbounded_send(ScheduleRequest { message: key, run_at: Instant::now() + pause });
                 }
             }
+        }
+        // All that was touched by now is looked at once: at a start, each resource by each of its Jobs.
+        while let Some(Some(key)) = touched.next().now_or_never() {
+            queue.add(key);
         }
         while let Some(key) = queue.next() {
             let work = reconcile(key.clone());

@@ -66,7 +66,7 @@ pub struct Run {
 
 /// Simulated nodes, at work until they are dropped, through any outage of the API server.
 pub struct Workers {
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
     seen: Arc<Mutex<BTreeMap<String, Run>>>,
 }
 
@@ -74,8 +74,11 @@ impl Workers {
     /// Begins to work, as the control plane is now.
     pub fn start(plane: &ControlPlane, ends: Ends) -> Self {
         let seen = Arc::default();
-        let task = tokio::spawn(work(Node::of(plane), ends, Arc::clone(&seen)));
-        Self { task, seen }
+        let tasks = [
+            tokio::spawn(work(Node::of(plane), ends, Arc::clone(&seen))),
+            tokio::spawn(terminate(plane.client())),
+        ];
+        Self { tasks, seen }
     }
 
     /// Every Job of a run that was ever there: one that was deleted and made again counts twice.
@@ -87,7 +90,7 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -117,6 +120,31 @@ async fn work(node: Node, ends: Ends, seen: Arc<Mutex<BTreeMap<String, Run>>>) {
         if ends == Ends::All || !is_run {
             let node = node.clone();
             begun.spawn(async move { node.until_ended(&job).await });
+        }
+    }
+}
+
+/// Pods that are to end do so at once, as a kubelet tells: a Job with a `podFailurePolicy` holds them until it is told, and a
+/// namespace holds all else until they are gone.
+async fn terminate(client: Client) {
+    let mut events = Box::pin(watcher(Api::<Pod>::all(client.clone()), watcher::Config::default()));
+    while let Some(event) = events.next().await {
+        let pod = match event {
+            Ok(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod)) => pod,
+            Ok(_) => continue,
+            Err(_) => {
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        if pod.metadata.deletion_timestamp.is_some() && !matches!(phase, Some("Succeeded" | "Failed")) {
+            let pods: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
+            let status = Patch::Merge(json!({"status": {"phase": "Failed"}}));
+            // One that is gone meanwhile need not be told of.
+            let _ = pods
+                .patch_status(&pod.name_any(), &PatchParams::default(), &status)
+                .await;
         }
     }
 }

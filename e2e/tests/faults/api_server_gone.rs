@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use ferrygate::api::SyncPipelineStatus;
 use ferrygate_e2e::cluster::until::until;
 use ferrygate_e2e::control_plane::workers::{Ends, Workers};
@@ -95,10 +95,26 @@ async fn after_an_outage_of_the_api_server_the_controller_heals_without_a_restar
         "each slot is run or skipped: {runs:?}, {:?}",
         after.streams[0].skipped
     );
-    let told = events(&plane, "outage", "people", "SlotsSkipped").await?;
-    assert!(
-        told.len() == 1 && told[0].contains(&skipped.to_string()),
-        "{skipped} were skipped, and told was {told:?}; {runs:?}"
-    );
+    // An Event comes a moment after the status that it tells of; a busy machine may skip another slot, which has an Event too.
+    until(
+        PATIENCE,
+        "Events that tell of as many slots as were skipped",
+        async || {
+            let told = events(&plane, "outage", "people", "SlotsSkipped").await?;
+            let counts = told.iter().filter_map(|note| {
+                note.split("no run started for ")
+                    .nth(1)?
+                    .split(' ')
+                    .next()?
+                    .parse::<i64>()
+                    .ok()
+            });
+            if counts.sum::<i64>() != skipped {
+                bail!("{skipped} were skipped, and told was {told:?}; {runs:?}");
+            }
+            Ok(Some(()))
+        },
+    )
+    .await?;
     Ok(())
 }

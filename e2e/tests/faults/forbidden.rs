@@ -125,9 +125,7 @@ async fn a_kind(plane: &ControlPlane, kind: &str) -> Result<()> {
     unfence(plane).await?;
     grant(plane, &namespace, Some(kind)).await?;
     let mut controller = start(plane, &namespace).await?;
-    others_are_served(plane, &namespace, kind)
-        .await
-        .with_context(|| controller.log().unwrap_or_default())?;
+    others_are_served(plane, &namespace, kind).await?;
     let said = controller.log()?;
     let told = said
         .lines()

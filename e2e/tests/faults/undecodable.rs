@@ -10,7 +10,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{PATIENCE, condition, control_plane, controller, events, has_run, pipeline, pipelines, until_status};
 
@@ -48,18 +48,20 @@ async fn a_pipeline_that_cannot_be_read_stops_only_itself_and_is_told_on_itself(
     loosen(&plane).await?;
     let kind = ApiResource::erase::<ferrygate::api::SyncPipeline>(&());
     let raw: Api<DynamicObject> = Api::namespaced_with(plane.client(), NAMESPACE, &kind);
-    let malformed: [(&str, fn(&mut Value), &str); 3] = [
-        ("no-list", |spec| spec["streams"] = json!("contacts"), "spec.streams"),
-        ("no-truth", |spec| spec["suspend"] = json!("perhaps"), "spec.suspend"),
+    let malformed = [
+        ("no-list", "/spec/streams", "contacts", "spec.streams"),
+        ("no-truth", "/spec/suspend", "perhaps", "spec.suspend"),
         (
             "no-schedule",
-            |spec| spec["streams"][0]["schedule"]["every"] = json!("soon"),
+            "/spec/streams/0/schedule/every",
+            "soon",
             "schedule.every",
         ),
     ];
-    for (name, spoil, field) in malformed {
+    for (name, place, wrong, field) in malformed {
         let mut manifest = pipeline(name, json!({"every": "6h"}));
-        spoil(&mut manifest["spec"]);
+        manifest["spec"]["suspend"] = json!(false);
+        *manifest.pointer_mut(place).context("a place")? = json!(wrong);
         // The new schema reaches each object a moment after it was taken.
         until(PATIENCE, "the API server to take anything", async || {
             let object: DynamicObject = serde_json::from_value(manifest.clone())?;
@@ -81,7 +83,7 @@ async fn a_pipeline_that_cannot_be_read_stops_only_itself_and_is_told_on_itself(
         .await
         .with_context(|| format!("{name}, beside pipelines that can't be read"))?;
     }
-    for (name, _, field) in malformed {
+    for (name, _, _, field) in malformed {
         let said = until(PATIENCE, "the conditions", async || {
             let said = conditions(&raw, name).await?;
             Ok(condition(&said, "Stalled").is_some().then_some(said))

@@ -100,6 +100,9 @@ impl Launch {
             ])
             .args(["--identity", identity, "--metrics-address", &metrics.to_string()])
             .env("KUBECONFIG", &self.kubeconfig)
+            // As the chart has it.
+            .env("MALLOC_ARENA_MAX", "1")
+            .env("MALLOC_TRIM_THRESHOLD_", "131072")
             .env("RUST_LOG", "info,kube=warn")
             .env_remove("POD_NAMESPACE")
             .env_remove("POD_NAME")
