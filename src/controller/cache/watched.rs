@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::watcher;
@@ -15,6 +16,7 @@ use super::super::key::{Key, Kind, Name};
 use super::super::light::{self, LightPod, WatchedJob, WatchedPod};
 use super::index::Index;
 use super::objects::Objects;
+use crate::api::common::{Outcome, ProbeResult};
 use crate::api::conditions::{READY, STALLED, is_true};
 use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
 
@@ -120,6 +122,12 @@ impl Own for SyncPipeline {
     }
 }
 
+/// What pipelines read of the status of a source or a sink.
+fn told(conditions: &[Condition], probe: Option<&ProbeResult>) -> (bool, bool, Option<Outcome>) {
+    let probed = probe.map(|probe| probe.outcome);
+    (is_true(conditions, READY), is_true(conditions, STALLED), probed)
+}
+
 impl Own for CrmSource {
     const KIND: Kind = Kind::CrmSource;
 
@@ -134,10 +142,9 @@ impl Own for CrmSource {
     fn concerns(self: &Arc<Self>, before: Option<&Self>, index: &Index, touched: &mut Vec<Key>) {
         let source = Name::of(&**self);
         let told = |one: &Self| {
-            let status = one.status.as_ref();
-            let conditions = status.map(|status| &status.conditions[..]).unwrap_or_default();
-            let probed = status.and_then(|status| status.probe.as_ref().map(|probe| probe.outcome));
-            (is_true(conditions, READY), is_true(conditions, STALLED), probed)
+            one.status
+                .as_ref()
+                .map(|status| told(&status.conditions, status.probe.as_ref()))
         };
         if before.is_none_or(|before| before.spec != self.spec || told(before) != told(self)) {
             for pipeline in index.pipelines_of(&source) {
@@ -166,10 +173,9 @@ impl Own for CdpSink {
 
     fn concerns(self: &Arc<Self>, before: Option<&Self>, index: &Index, touched: &mut Vec<Key>) {
         let told = |one: &Self| {
-            let status = one.status.as_ref();
-            let conditions = status.map(|status| &status.conditions[..]).unwrap_or_default();
-            let probed = status.and_then(|status| status.probe.as_ref().map(|probe| probe.outcome));
-            (is_true(conditions, READY), is_true(conditions, STALLED), probed)
+            one.status
+                .as_ref()
+                .map(|status| told(&status.conditions, status.probe.as_ref()))
         };
         if before.is_none_or(|before| before.spec != self.spec || told(before) != told(self)) {
             touch_pipelines_of_sink(self, index, touched);
