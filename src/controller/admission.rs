@@ -14,6 +14,9 @@ pub const PATIENCE: SignedDuration = SignedDuration::from_mins(15);
 /// A stream without an objective is ranked as if its run were to be done so long after its slot.
 const NO_OBJECTIVE: SignedDuration = SignedDuration::from_hours(1);
 
+/// How often it is told anew who holds the places.
+const TELL_AGAIN: SignedDuration = SignedDuration::from_secs(30);
+
 /// A stream of a pipeline of the source's namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Claimant {
@@ -95,6 +98,8 @@ pub struct Queue {
     running: BTreeMap<Claimant, Reserved>,
     waiting: BTreeMap<Claimant, Rank>,
     order: BTreeSet<(Rank, Claimant)>,
+    /// Who was last told to hold the places, and when.
+    told: Option<(Timestamp, Vec<Claimant>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +175,18 @@ impl Queue {
         let free = capacity.saturating_sub(self.running.len());
         let first = self.order.iter().take(free);
         first.map(|(_, claimant)| claimant.pipeline.as_str()).collect()
+    }
+
+    /// Who is to be told to hold the places while others wait, and until when that stays what is told: each change of it is a write
+    /// of the source's status, and where runs wait they also come and go.
+    pub fn holders(&mut self, now: Timestamp) -> (Vec<Claimant>, Timestamp) {
+        let until = |told: Timestamp| told.checked_add(TELL_AGAIN).unwrap_or(Timestamp::MAX);
+        if let Some((at, told)) = self.told.as_ref().filter(|(at, _)| *at <= now && now < until(*at)) {
+            return (told.clone(), until(*at));
+        }
+        let told: Vec<_> = self.running.keys().cloned().collect();
+        self.told = Some((now, told.clone()));
+        (told, until(now))
     }
 
     /// Who runs.
@@ -271,6 +288,17 @@ mod tests {
         );
         queue.wait_no_more("c");
         assert_eq!(queue.next(1), BTreeSet::from(["b"]));
+    }
+
+    #[test]
+    fn who_holds_the_places_is_told_anew_every_half_minute() {
+        let mut queue = Queue::default();
+        queue.observe("a", [claimant("a")]);
+        assert_eq!(queue.holders(at(100)), (vec![claimant("a")], at(130)));
+        queue.observe("a", []);
+        queue.observe("b", [claimant("b")]);
+        assert_eq!(queue.holders(at(129)), (vec![claimant("a")], at(130)));
+        assert_eq!(queue.holders(at(130)), (vec![claimant("b")], at(160)));
     }
 
     proptest! {

@@ -7,6 +7,7 @@ use kube::core::DeserializeGuard;
 use kube::{Resource, ResourceExt};
 
 use super::act::{ActError, Context, create_job, notify, write_status};
+use super::admission::Claimant;
 use super::cache::Index;
 use super::inquire::inquire;
 use super::jobs::{SOURCE_LABEL, probe_job, source_secrets};
@@ -27,7 +28,7 @@ const NAMED: usize = 10;
 /// # Errors
 /// When something that was decided could not be done.
 pub async fn reconcile(name: &Name, context: &Context, now: Timestamp) -> Result<Option<Timestamp>, ActError> {
-    let Some((source, made, objects, holders)) = observe(name, &context.cache.lock()) else {
+    let Some((source, made, objects, holders)) = observe(name, &mut context.cache.lock(), now) else {
         return Ok(None);
     };
     let before = source.status.clone().unwrap_or_default();
@@ -88,41 +89,39 @@ pub async fn reconcile(name: &Name, context: &Context, now: Timestamp) -> Result
     {
         return Ok(Some(now));
     }
-    Ok(decision.wake)
+    Ok(decision.wake.into_iter().chain(holders.told_until).min())
 }
 
 /// Who holds the places of a source.
 #[derive(Debug, PartialEq, Eq)]
 struct Holders {
     capacity: u32,
-    /// Pipeline and stream of each run.
+    /// Pipeline and stream of each run that is told.
     running: Vec<String>,
-    waiting: usize,
+    /// Where others wait: until when the same ones are told.
+    told_until: Option<Timestamp>,
 }
 
 type Observed = (std::sync::Arc<CrmSource>, Made, BTreeSet<String>, Holders);
 
-fn observe(name: &Name, index: &Index) -> Option<Observed> {
+fn observe(name: &Name, index: &mut Index, now: Timestamp) -> Option<Observed> {
     let source = index.sources().get(name)?.clone();
     let owner = Key::new(Kind::CrmSource, name.clone());
     let active = source.status.as_ref().and_then(|status| status.active_probe.clone());
-    let made = Made::of(
-        index,
-        &owner,
-        source.meta().uid.as_deref(),
-        source.spec.job_template.as_ref(),
-        active,
-    );
+    let template = source.spec.job_template.as_ref();
+    let made = Made::of(index, &owner, source.meta().uid.as_deref(), template, active);
     let objects = mapped_objects(index.pipelines_of(name).map(AsRef::as_ref));
-    let queue = index.queue(name);
-    let running = queue.into_iter().flat_map(|queue| queue.running());
-    let holders = Holders {
+    let mut holders = Holders {
         capacity: source.spec.max_concurrent_runs,
-        running: running
-            .map(|claimant| format!("{}/{}", claimant.pipeline, claimant.stream))
-            .collect(),
-        waiting: queue.map_or(0, |queue| queue.waiting()),
+        running: Vec::new(),
+        told_until: None,
     };
+    if let Some(queue) = index.queue(name).filter(|queue| queue.waiting() > 0) {
+        let (told, until) = queue.holders(now);
+        let named = |claimant: Claimant| format!("{}/{}", claimant.pipeline, claimant.stream);
+        holders.running = told.into_iter().map(named).collect();
+        holders.told_until = Some(until);
+    }
     Some((source, made, objects, holders))
 }
 
@@ -138,7 +137,7 @@ fn within_budget(budget: Option<&Budget>, holders: &Holders) -> Verdict {
         );
         return Verdict::new(WITHIN_BUDGET, Status::False, Reason::BudgetExhausted, message);
     }
-    if holders.waiting > 0 {
+    if holders.told_until.is_some() {
         let mut named = holders
             .running
             .iter()
@@ -198,18 +197,18 @@ mod tests {
             remaining,
             max: 100,
         };
-        let holders = |waiting| Holders {
+        let holders = |waits: bool| Holders {
             capacity: 2,
             running: vec!["people/contacts".into(), "people/opt-outs".into()],
-            waiting,
+            told_until: waits.then_some(Timestamp::UNIX_EPOCH),
         };
-        let told = |remaining, waiting| {
-            let verdict = within_budget(Some(&budget(remaining)), &holders(waiting));
+        let told = |remaining, waits| {
+            let verdict = within_budget(Some(&budget(remaining)), &holders(waits));
             let names_them = verdict.message.contains("people/contacts, people/opt-outs");
             (verdict.status, verdict.reason, names_them)
         };
-        assert_eq!(told(9, 0), (Status::True, Reason::PlacesFree, false));
-        assert_eq!(told(9, 3), (Status::True, Reason::PlacesTaken, true));
-        assert_eq!(told(0, 3), (Status::False, Reason::BudgetExhausted, false));
+        assert_eq!(told(9, false), (Status::True, Reason::PlacesFree, false));
+        assert_eq!(told(9, true), (Status::True, Reason::PlacesTaken, true));
+        assert_eq!(told(0, true), (Status::False, Reason::BudgetExhausted, false));
     }
 }

@@ -149,8 +149,8 @@ impl Index {
     }
 
     /// The runs of a source, and those that wait.
-    pub fn queue(&self, source: &Name) -> Option<&Queue> {
-        self.queues.get(source)
+    pub fn queue(&mut self, source: &Name) -> Option<&mut Queue> {
+        self.queues.get_mut(source)
     }
 
     /// A new term begins: what was decided in another is worth nothing, and all is to be looked at.
