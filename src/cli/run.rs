@@ -15,7 +15,7 @@ use super::files::{FilesError, Manifests, Namespace};
 use crate::api::SyncPipeline;
 use crate::api::common::exit;
 use crate::api::sync_pipeline::Stream;
-use crate::state::{DeadLetter, Opening, Store};
+use crate::state::{DeadLetter, Store};
 use crate::worker::{RunResult, RunSpec, Silent, UnresolvedMapping, resolve_mapping, sync};
 
 /// How many dead letters of a stream are shown.
@@ -204,7 +204,9 @@ fn specify(
         run: format!("{name}-{}-{}", stream.name, Timestamp::now().as_millisecond()),
         pipeline: name,
         stream: stream.clone(),
+        source_name: source.name_any(),
         source: source.spec.clone(),
+        sink_name: sink.name_any(),
         sink: sink.spec.clone(),
         mapping: mapping.spec.clone(),
         epoch,
@@ -231,15 +233,7 @@ async fn run_one(spec: RunSpec, namespace: &Namespace, shutdown: CancellationTok
 }
 
 fn letters_of(spec: &RunSpec) -> Vec<DeadLetter> {
-    let opening = Opening {
-        directory: &spec.state_directory,
-        stream: &spec.stream.name,
-        object: &spec.stream.object,
-        run: &spec.run,
-        epoch: spec.epoch,
-        mapping: &spec.mapping.mapping,
-    };
-    Store::open(&opening)
+    Store::open(&spec.opening(&spec.mapping.mapping))
         .and_then(|(store, _)| store.dead_letters(LETTERS_SHOWN))
         .unwrap_or_default()
 }

@@ -132,6 +132,8 @@ async fn run_sync(args: SyncArgs, secrets: &Secrets, shutdown: CancellationToken
         return Ok(Outcome::Superseded);
     }
     let spec = RunSpec {
+        source_name: pipeline.spec.source_ref.name.clone(),
+        sink_name: pipeline.spec.sink_ref.name.clone(),
         source: Api::<CrmSource>::namespaced(client.clone(), &args.namespace)
             .get(&pipeline.spec.source_ref.name)
             .await?

@@ -17,6 +17,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -40,14 +41,40 @@ pub struct Opening<'a> {
     pub directory: &'a Path,
     /// The stream's name.
     pub stream: &'a str,
-    /// The CRM object that the stream reads.
-    pub object: &'a str,
+    /// What the stream reads, and where it is delivered.
+    pub between: Between,
     /// The run's name.
     pub run: &'a str,
     /// The run's number among the stream's. A store that has seen a higher one refuses this run.
     pub epoch: i64,
     /// The mapping's name and version, which dead letters are marked with.
     pub mapping: &'a str,
+}
+
+/// What a store's records hold for. Of another org's records, and of what another CDP has, they say nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Between {
+    /// The CRM object.
+    pub object: String,
+    /// The CRM org: the source's name and address.
+    pub source: String,
+    /// The CDP: the sink's name and address. Empty, as is `source`, where a store is older than this.
+    pub sink: String,
+}
+
+impl Between {
+    /// Whether a store that was written for this holds for the other as well.
+    fn holds_for(&self, other: &Between) -> bool {
+        let same = |before: &str, now: &str| before.is_empty() || before == now;
+        self.object == other.object && same(&self.source, &other.source) && same(&self.sink, &other.sink)
+    }
+}
+
+impl fmt::Display for Between {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Between { object, source, sink } = self;
+        write!(formatter, "{object} from {source} to {sink}")
+    }
 }
 
 /// What a store held when it was opened.
@@ -66,8 +93,8 @@ pub enum Origin {
     Kept,
     /// It was not there, and was made; until the first commit, also by a run that did not come to one.
     New,
-    /// It was there for another CRM object, and was emptied: nothing in it holds for this one.
-    OtherObject(String),
+    /// It was there for something else, and was emptied: nothing in it holds for this stream.
+    Other(Between),
 }
 
 /// How far a stream has come. Written in one transaction with the records that it rests on.

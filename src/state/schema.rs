@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::StateError;
 
 /// The format that this code writes, in SQLite's `user_version`.
-pub(super) const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 2;
 
 /// Marks the file as Ferrygate's: `FGst`, in SQLite's `application_id`.
 const APPLICATION: i64 = 0x4647_7374;
@@ -25,6 +25,8 @@ const TABLES: &str = "
     CREATE TABLE stream (
         one             INTEGER PRIMARY KEY CHECK (one = 1),
         object          TEXT NOT NULL,
+        source          TEXT NOT NULL DEFAULT '',
+        sink            TEXT NOT NULL DEFAULT '',
         run             TEXT NOT NULL,
         epoch           INTEGER NOT NULL,
         writer          TEXT NOT NULL,
@@ -59,6 +61,12 @@ const TABLES: &str = "
         attempts INTEGER NOT NULL
     ) WITHOUT ROWID, STRICT;
 ";
+
+/// What brings a file of each format to the next one.
+const MIGRATIONS: [&str; FORMAT as usize - 1] = ["
+    ALTER TABLE stream ADD COLUMN source TEXT NOT NULL DEFAULT '';
+    ALTER TABLE stream ADD COLUMN sink TEXT NOT NULL DEFAULT '';
+"];
 
 /// Opens the file for writing, checks it and makes its tables where it has none. Tells whether it had none.
 pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
@@ -116,7 +124,19 @@ pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
             });
         }
     }
+    migrate(&mut connection).map_err(failed)?;
     Ok((connection, new))
+}
+
+/// Brings a file of an older format to this one, in one transaction.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: i64 = pragma(&transaction, "user_version")?;
+    for migration in MIGRATIONS.iter().skip(usize::try_from(found - 1).unwrap_or_default()) {
+        transaction.execute_batch(migration)?;
+    }
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()
 }
 
 /// A second connection, for looking records up while the first one writes.

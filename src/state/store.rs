@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::entries::{Entries, Fate, Row};
-use super::{Cause, Checkpoint, DeadLetter, Opening, Origin, Reader, Remembered, StateError, file_of, schema};
+use super::{Between, Cause, Checkpoint, DeadLetter, Opening, Origin, Reader, Remembered, StateError, file_of, schema};
 use crate::api::sync_pipeline::{Counts, Watermark};
 
 /// Flags of a record: it was deleted in the CRM.
@@ -52,23 +52,32 @@ impl Store {
 
     fn take_over(&mut self, opening: &Opening<'_>, new: bool) -> Result<Remembered, StateError> {
         self.execute("BEGIN IMMEDIATE")?;
-        let stored: Option<(String, String, i64, bool)> = self.attempt(|connection| {
+        let stored: Option<(Between, String, i64, bool)> = self.attempt(|connection| {
             connection
-                .query_row("SELECT object, run, epoch, begun FROM stream", [], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-                })
+                .query_row(
+                    "SELECT object, source, sink, run, epoch, begun FROM stream",
+                    [],
+                    |row| {
+                        let between = Between {
+                            object: row.get(0)?,
+                            source: row.get(1)?,
+                            sink: row.get(2)?,
+                        };
+                        Ok((between, row.get(3)?, row.get(4)?, row.get(5)?))
+                    },
+                )
                 .optional()
         })?;
         let mut origin = if new { Origin::New } else { Origin::Kept };
         match stored {
             Some((_, by, by_epoch, _)) if by_epoch > self.epoch => return Err(self.superseded(by, by_epoch)),
-            Some((object, run, epoch, begun)) => {
+            Some((between, run, epoch, begun)) => {
                 if !begun {
                     origin = Origin::New;
                 }
-                if object != opening.object {
+                if !between.holds_for(&opening.between) {
                     self.execute("DELETE FROM record; DELETE FROM dead_letter; DELETE FROM stream")?;
-                    origin = Origin::OtherObject(object);
+                    origin = Origin::Other(between);
                 } else if run != self.run || epoch != self.epoch {
                     self.execute(
                         "UPDATE stream SET read = 0, delivered = 0, unchanged = 0, suppressed = 0, rejected = 0",
@@ -78,13 +87,16 @@ impl Store {
             // A file with tables and without its one row: its maker was killed in between.
             None => origin = Origin::New,
         }
-        // A store that was emptied begins at once: a watermark that was published for the other object says nothing here.
-        let other_object = matches!(origin, Origin::OtherObject(_));
+        // A store that was emptied begins at once: a watermark that was published for something else says nothing here.
+        let emptied = matches!(origin, Origin::Other(_));
+        let Between { object, source, sink } = &opening.between;
         self.attempt(|connection| {
             connection.execute(
-                "INSERT INTO stream (one, object, run, epoch, writer, begun) VALUES (1, ?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (one) DO UPDATE SET run = excluded.run, epoch = excluded.epoch, writer = excluded.writer",
-                params![opening.object, self.run, self.epoch, self.writer, other_object],
+                "INSERT INTO stream (one, object, source, sink, run, epoch, writer, begun)
+                 VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT (one) DO UPDATE SET source = excluded.source, sink = excluded.sink,
+                 run = excluded.run, epoch = excluded.epoch, writer = excluded.writer",
+                params![object, source, sink, self.run, self.epoch, self.writer, emptied],
             )
         })?;
         self.checkpoint = self.attempt(read_checkpoint)?;

@@ -10,10 +10,18 @@ fn opening(directory: &Path) -> Opening<'_> {
     Opening {
         directory,
         stream: "contacts",
-        object: "Contact",
+        between: between("Contact", "workspace (https://a.example)"),
         run: "run-1",
         epoch: 1,
         mapping: "customer 1.0.0",
+    }
+}
+
+fn between(object: &str, sink: &str) -> Between {
+    Between {
+        object: object.into(),
+        source: "org (https://crm.example)".into(),
+        sink: sink.into(),
     }
 }
 
@@ -335,7 +343,46 @@ fn a_snapshot_sees_what_was_committed_before_it_was_renewed() {
 }
 
 #[test]
-fn a_stream_that_reads_another_object_starts_over() {
+fn a_stream_of_another_object_source_or_sink_starts_over() {
+    let first = opening(Path::new("")).between;
+    let others = [
+        between("Lead", &first.sink),
+        between("Contact", "workspace (https://b.example)"),
+        Between {
+            source: "sandbox (https://crm.example)".into(),
+            ..first.clone()
+        },
+    ];
+    for other in others {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut store, _) = Store::open(&opening(folder.path())).expect("a store");
+        write(&mut store, |entries| {
+            entries.push(&entry("a", 1, Fate::Delivered), true)
+        })
+        .expect("written");
+        drop(store);
+        let next = Opening {
+            between: other.clone(),
+            epoch: 2,
+            ..opening(folder.path())
+        };
+        let (store, remembered) = Store::open(&next).expect("a store");
+        assert_eq!(
+            (remembered, store.checkpoint()),
+            (
+                Remembered {
+                    origin: Origin::Other(first.clone()),
+                    empty: true
+                },
+                &Checkpoint::default()
+            ),
+            "{other}"
+        );
+    }
+}
+
+#[test]
+fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut store, _) = Store::open(&opening(folder.path())).expect("a store");
     write(&mut store, |entries| {
@@ -343,21 +390,23 @@ fn a_stream_that_reads_another_object_starts_over() {
     })
     .expect("written");
     drop(store);
-    let leads = Opening {
-        object: "Lead",
-        epoch: 2,
+    let path = file_of(folder.path(), "contacts");
+    rusqlite::Connection::open(&path)
+        .and_then(|file| {
+            file.execute_batch(
+                "ALTER TABLE stream DROP COLUMN source; ALTER TABLE stream DROP COLUMN sink; PRAGMA user_version = 1;",
+            )
+        })
+        .expect("a file of the first format");
+    let (_, kept) = Store::open(&opening(folder.path())).expect("a store");
+    let other = Opening {
+        between: between("Contact", "elsewhere (https://b.example)"),
         ..opening(folder.path())
     };
-    let (store, remembered) = Store::open(&leads).expect("a store");
+    let (_, emptied) = Store::open(&other).expect("a store");
     assert_eq!(
-        (remembered, store.checkpoint()),
-        (
-            Remembered {
-                origin: Origin::OtherObject("Contact".into()),
-                empty: true
-            },
-            &Checkpoint::default()
-        )
+        [kept.origin, emptied.origin],
+        [Origin::Kept, Origin::Other(opening(folder.path()).between)]
     );
 }
 

@@ -31,6 +31,7 @@ use jiff::Timestamp;
 use crate::api::common::Outcome;
 use crate::api::sync_pipeline::{Counts, Reconciliation, Stream, Watermark};
 use crate::api::{CdpSinkSpec, CrmSourceSpec, MappingVersionSpec};
+use crate::state::{Between, Opening};
 
 pub use resolve::{UnresolvedMapping, resolve_mapping};
 pub use sync::sync;
@@ -44,8 +45,12 @@ pub struct RunSpec {
     pub pipeline: String,
     /// What is synced.
     pub stream: Stream,
+    /// The name of the CrmSource.
+    pub source_name: String,
     /// The CRM.
     pub source: CrmSourceSpec,
+    /// The name of the CdpSink.
+    pub sink_name: String,
     /// The CDP.
     pub sink: CdpSinkSpec,
     /// The contract between them.
@@ -60,6 +65,35 @@ pub struct RunSpec {
     pub state_directory: PathBuf,
     /// The watermark in the pipeline's status: the run goes on from it if the store is lost.
     pub published: Option<Watermark>,
+}
+
+impl RunSpec {
+    /// What the stream's state holds for.
+    pub fn between(&self) -> Between {
+        let source = self.source.salesforce.as_ref();
+        let sink = self.sink.segment.as_ref();
+        let at = |name: &str, address: Option<&String>| match address {
+            Some(address) => format!("{name} ({address})"),
+            None => name.to_owned(),
+        };
+        Between {
+            object: self.stream.object.clone(),
+            source: at(&self.source_name, source.map(|salesforce| &salesforce.instance_url)),
+            sink: at(&self.sink_name, sink.map(|segment| &segment.endpoint)),
+        }
+    }
+
+    /// How the stream's store is opened, with the mapping's name for dead letters.
+    pub fn opening<'a>(&'a self, mapping: &'a str) -> Opening<'a> {
+        Opening {
+            directory: &self.state_directory,
+            stream: &self.stream.name,
+            between: self.between(),
+            run: &self.run,
+            epoch: self.epoch,
+            mapping,
+        }
+    }
 }
 
 /// How a run ended.

@@ -10,7 +10,7 @@ use crate::mapping::{CompileError, Plan};
 use crate::secrets::Secrets;
 use crate::sink::Sink;
 use crate::source::{Selection, Source};
-use crate::state::{Opening, Origin, Remembered, Store};
+use crate::state::{Origin, Remembered, Store};
 
 /// A stream's store, open for this run.
 pub(super) struct Opened {
@@ -44,14 +44,8 @@ pub(super) fn mapping_name(spec: &RunSpec) -> String {
 
 /// Opens the stream's store, and decides where the run begins.
 pub(super) fn open(spec: &RunSpec) -> Result<Opened, Stop> {
-    let (mut store, remembered) = Store::open(&Opening {
-        directory: &spec.state_directory,
-        stream: &spec.stream.name,
-        object: &spec.stream.object,
-        run: &spec.run,
-        epoch: spec.epoch,
-        mapping: &mapping_name(spec),
-    })?;
+    let mapping = mapping_name(spec);
+    let (mut store, remembered) = Store::open(&spec.opening(&mapping))?;
     let Remembered { origin, empty } = remembered;
     let mut notes = Vec::new();
     match (origin, &spec.published) {
@@ -69,10 +63,10 @@ pub(super) fn open(spec: &RunSpec) -> Result<Opened, Stop> {
             );
         }
         (Origin::New, None) => {}
-        (Origin::OtherObject(before), _) => {
+        (Origin::Other(before), _) => {
             notes.push(format!(
-                "the stream read {before} before and reads {} now: it starts over",
-                spec.stream.object
+                "the state was of {before}, and the stream is of {} now: it starts over",
+                spec.between()
             ));
         }
     }

@@ -68,7 +68,9 @@ fn read(folder: &Path) -> (Secrets, RunSpec) {
         namespace: name.to_owned(),
         pipeline: "customers".into(),
         stream: pipeline.spec.streams[0].clone(),
+        source_name: "crm".into(),
         source: namespace.sources["crm"].spec.clone(),
+        sink_name: "cdp".into(),
         sink: namespace.sinks["cdp"].spec.clone(),
         mapping: mapping.spec.clone(),
         run: String::new(),
@@ -203,4 +205,14 @@ async fn an_older_run_can_not_write_after_a_newer_one() {
         (newer.outcome, older.outcome),
         (Outcome::Succeeded, Outcome::Superseded)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_delivered_elsewhere_delivers_everything_again() {
+    let mut setting = Setting::with(100).await;
+    let first = setting.run(1, None).await;
+    setting.spec.sink_name = "other".into();
+    let moved = setting.run(2, first.watermark).await;
+    assert_eq!((moved.outcome, moved.counts.delivered), (Outcome::Succeeded, 100));
+    assert!(moved.message.contains("it starts over"), "{}", moved.message);
 }
