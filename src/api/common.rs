@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::conditions::Reason;
@@ -10,6 +10,11 @@ use super::conditions::Reason;
 /// A duration as a resource may state it: whole or decimal numbers with a unit each, such as `90s` or `1h30m`. Stricter than
 /// Go's, so that what the API server takes is what the controller can read, and short enough for the cost of a CEL rule.
 pub const DURATION: &str = r"^([0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m|h))+$";
+
+/// The schema of a day of the calendar: `2026-12-01`.
+pub(super) fn day(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "format": "date"})
+}
 
 /// A reference to a resource in the same namespace. References never cross a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -126,6 +126,7 @@ mod tests {
             mapping: mapping.into(),
             version: version.into(),
             owners: Vec::new(),
+            review_by: None,
             release_notes: None,
             enums: Default::default(),
             objects: Vec::new(),
