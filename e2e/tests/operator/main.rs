@@ -6,6 +6,7 @@ mod freshness;
 mod health;
 mod incremental;
 mod manifests;
+mod not_starting;
 mod refused;
 mod wrong_input;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::batch::v1::Job;
+use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::super::super::admission::Places;
@@ -13,6 +14,7 @@ use super::super::observe::Found;
 use super::*;
 use crate::api::MappingVersion;
 use crate::api::conditions::{FRESH, READY, RECONCILED, RECONCILING, STALLED, SUSPENDED, violations};
+use crate::api::sync_pipeline::RUN_NOW;
 use crate::worker::UnresolvedMapping;
 
 /// Decides, and holds what is decided to the rules of conditions.
