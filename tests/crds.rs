@@ -2,21 +2,10 @@
 
 use std::path::Path;
 
-use ferrygate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::CustomResourceExt;
+use ferrygate::api::definitions;
 
 const HEADER: &str =
     "# Generated from src/api by `UPDATE_CRDS=1 cargo test --test crds`; the tests check that it is fresh.\n";
-
-fn definitions() -> [CustomResourceDefinition; 4] {
-    [
-        CrmSource::crd(),
-        CdpSink::crd(),
-        MappingVersion::crd(),
-        SyncPipeline::crd(),
-    ]
-}
 
 #[test]
 fn the_checked_in_definitions_are_the_ones_that_the_types_give() {

@@ -162,7 +162,7 @@ pub mod exit {
 /// The generation that a controller has seen of a resource that none has seen, or whose status was emptied: without it, kstatus
 /// takes the resource for ready at once.
 /// <https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md>
-pub(crate) const UNSEEN: i64 = -1;
+pub const UNSEEN: i64 = -1;
 
 /// The status of a resource that no controller has seen.
 pub(crate) fn unseen() -> serde_json::Value {

@@ -1,6 +1,7 @@
 //! A status that somebody wipes by hand is told again, and starts nothing.
 
 use anyhow::{Context, Result};
+use ferrygate::api::common::UNSEEN;
 use ferrygate::api::{SyncPipeline, SyncPipelineStatus};
 use ferrygate_e2e::cluster::until::until;
 use ferrygate_e2e::control_plane::ControlPlane;
@@ -23,8 +24,12 @@ async fn wipe(api: &Api<SyncPipeline>, name: &str, with: &str) -> Result<()> {
     let operations = json!([{"op": "replace", "path": "/status", "value": with}]);
     let patch = Patch::Json::<SyncPipeline>(serde_json::from_value(operations)?);
     let wiped = api.patch_status(name, &PatchParams::default(), &patch).await?;
-    let streams = wiped.status.map(|status| status.streams).unwrap_or_default();
-    assert_eq!(streams, [], "the status was wiped");
+    // What the API server makes of it is what it gives a resource that no controller has seen.
+    let unseen = SyncPipelineStatus {
+        observed_generation: Some(UNSEEN),
+        ..SyncPipelineStatus::default()
+    };
+    assert_eq!(wiped.status, Some(unseen), "the status was wiped");
     Ok(())
 }
 

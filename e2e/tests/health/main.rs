@@ -2,11 +2,10 @@
 
 use anyhow::{Context, Result};
 use ferrygate::api::conditions::{READY, RECONCILING, Reason, STALLED, SUSPENDED, Status, Verdict, conditions};
-use ferrygate::api::{CdpSink, CrmSource, GROUP, MappingVersion, SyncPipeline};
+use ferrygate::api::{GROUP, definitions};
 use ferrygate_e2e::gitops::{ArgoCdHealth, Health, evaluate};
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
 const ALL: &[&str] = &["CrmSource", "CdpSink", "MappingVersion", "SyncPipeline"];
@@ -52,14 +51,10 @@ fn status(generation: i64, verdicts: Vec<Verdict>) -> Value {
     })
 }
 
-fn definition(kind: &str) -> CustomResourceDefinition {
-    match kind {
-        "CrmSource" => CrmSource::crd(),
-        "CdpSink" => CdpSink::crd(),
-        "MappingVersion" => MappingVersion::crd(),
-        "SyncPipeline" => SyncPipeline::crd(),
-        _ => unreachable!("{kind} is none of the four kinds"),
-    }
+fn definition(kind: &str) -> Option<CustomResourceDefinition> {
+    definitions()
+        .into_iter()
+        .find(|definition| definition.spec.names.kind == kind)
 }
 
 /// The status that the API server gives to a resource without one.
