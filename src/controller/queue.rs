@@ -12,8 +12,9 @@ use tokio::time::Instant;
 
 use super::key::Key;
 
-/// How many resources of a kind are worked on at once: as many writes are under way at the most.
-const CONCURRENCY: usize = 24;
+/// How many resources of a kind are worked on at once: as many writes are under way at the most. An API server that takes ten a
+/// second still answers each within the time that a write may take.
+const CONCURRENCY: usize = 40;
 /// The pause after a reconcile that failed: twice as long each time, up to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 
