@@ -25,6 +25,8 @@ pub const COMPILED: &str = "Compiled";
 pub const FRESH: &str = "Fresh";
 /// The counts of the source and of what was delivered agree.
 pub const RECONCILED: &str = "Reconciled";
+/// The mapping fits the CRM's objects as they are described.
+pub const SCHEMA_ALIGNED: &str = "SchemaAligned";
 /// No run is started, because the spec says so.
 pub const SUSPENDED: &str = "Suspended";
 
@@ -117,6 +119,12 @@ reasons! {
     CountsDiffer,
     /// Not every stream has been counted.
     NotCounted,
+    /// The mapping fits the CRM's objects, and nothing that it reads has changed.
+    Aligned,
+    /// Something that the mapping reads has changed in the CRM, or does not fit it.
+    SchemaChanged,
+    /// Not every object has been described.
+    NotDescribed,
     /// The mapping compiles.
     Compiled,
     /// The mapping does not compile.

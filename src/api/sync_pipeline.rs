@@ -12,6 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::common::{LocalReference, Outcome};
 use super::job_template::{JobTemplate, quantity};
+use super::mapping_version::Dependent;
+
+/// The annotation of a pipeline by which a person accepts an object as the CRM describes it: the `schema.hash` of one or several
+/// streams, joined by commas.
+pub const ACCEPT_SCHEMA: &str = "ferrygate.io/accept-schema";
 
 /// The annotation of a pipeline that asks for a run of each of its streams, beside their schedules: any text that differs from
 /// the last one. `ferrygate run-now` writes the instant.
@@ -66,6 +71,9 @@ pub struct SyncPipelineSpec {
         merge_strategy = ListMerge::Map(vec!["name".into()]),
     )]
     pub streams: Vec<Stream>,
+    /// What becomes of runs when the CRM's schema changes under the mapping.
+    #[serde(default)]
+    pub schema: SchemaPolicy,
     /// Where the state of the syncs is kept.
     #[serde(default)]
     pub state: State,
@@ -208,6 +216,26 @@ pub enum Deletes {
     Suppress,
 }
 
+/// What becomes of runs when the CRM's schema changes under the mapping.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SchemaPolicy {
+    /// What a change of a field that the mapping reads does, where it may matter: its type, the values that a picklist offers, a
+    /// shorter text. A field that is gone stops every run.
+    #[serde(default)]
+    pub on_change: OnSchemaChange,
+}
+
+/// What a change of the CRM's schema does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnSchemaChange {
+    /// Runs go on, and `SchemaAligned` says what changed.
+    #[default]
+    Alert,
+    /// Runs deliver nothing, and keep their place, until a mapping version takes the change up, or it is accepted.
+    Hold,
+}
+
 /// Where the state of the syncs is kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -267,7 +295,7 @@ pub struct SyncPipelineStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = super::common::UNSEEN))]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Reconciling`, `Stalled`, `Fresh`, `Reconciled`, `Suspended`.
+    /// `Ready`, `Reconciling`, `Stalled`, `Fresh`, `Reconciled`, `SchemaAligned`, `Suspended`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -341,6 +369,72 @@ pub struct StreamStatus {
     /// How many records the CRM and the delivered state had when they were last counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconciliation: Option<Reconciliation>,
+    /// The object as the last run saw it described, against the mapping and what it was before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<StreamSchema>,
+}
+
+/// The CRM object of a stream, as it is described to the integration user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamSchema {
+    /// A hash of the description: what the annotation `ferrygate.io/accept-schema` names to accept it.
+    pub hash: String,
+    /// Whether a person has accepted this very description.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub accepted: bool,
+    /// What changed since the mapping version first ran, or a description was last accepted. The first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<SchemaChange>,
+    /// In what the mapping and the object do not fit, each with its path in the MappingVersion. The first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<String>,
+}
+
+impl StreamSchema {
+    /// Whether there is nothing that a person should look at.
+    pub fn is_aligned(&self) -> bool {
+        self.accepted || self.findings.is_empty() && !self.changes.iter().any(|change| change.matters)
+    }
+
+    /// What a person should look at, in words.
+    pub fn words(&self) -> String {
+        let changes = self.changes.iter().filter(|change| change.matters);
+        let words = changes.map(SchemaChange::words).chain(self.findings.iter().cloned());
+        words.collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// A change of a field in the CRM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SchemaChange {
+    /// The field's API name.
+    pub field: String,
+    /// What changed, in words.
+    pub change: String,
+    /// Whether the mapping reads the field, and what it reads may mean something else now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub matters: bool,
+    /// The traits, events, identities and purposes that read it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub touches: Vec<String>,
+    /// What rests on those traits outside of Ferrygate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependents: Vec<Dependent>,
+}
+
+impl SchemaChange {
+    fn words(&self) -> String {
+        let mut words = format!("{} {}", self.field, self.change);
+        if !self.touches.is_empty() {
+            words += &format!("; it is read by {}", self.touches.join(", "));
+        }
+        for Dependent { kind, name, owner, .. } in &self.dependents {
+            words += &format!("; {kind:?} {name} ({owner}) rests on it");
+        }
+        words
+    }
 }
 
 /// The run under way.

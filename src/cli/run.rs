@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::files::{FilesError, Manifests, Namespace};
 use crate::api::SyncPipeline;
 use crate::api::common::exit;
-use crate::api::sync_pipeline::Stream;
+use crate::api::sync_pipeline::{ACCEPT_SCHEMA, Stream};
 use crate::state::{DeadLetter, Store};
 use crate::worker::{RunResult, RunSpec, Silent, UnresolvedMapping, resolve_mapping, sync};
 
@@ -209,6 +209,8 @@ fn specify(
         sink_name: sink.name_any(),
         sink: sink.spec.clone(),
         mapping: mapping.spec.clone(),
+        on_schema_change: pipeline.spec.schema.on_change,
+        accepted_schema: pipeline.annotations().get(ACCEPT_SCHEMA).cloned().unwrap_or_default(),
         epoch,
         ran_before: epoch > 1,
         state_directory,

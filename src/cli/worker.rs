@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use kube::Api;
+use kube::{Api, ResourceExt};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, info_span};
 
 use crate::api::common::{Outcome, exit};
+use crate::api::sync_pipeline::ACCEPT_SCHEMA;
 use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
 use crate::cluster::{ANSWER, client};
 use crate::secrets::{MOUNT, Secrets};
@@ -116,6 +117,7 @@ async fn run_sync(args: SyncArgs, secrets: &Secrets, shutdown: CancellationToken
     let client = client(ANSWER).await?;
     let pipelines = Api::<SyncPipeline>::namespaced(client.clone(), &args.namespace);
     let pipeline = pipelines.get(&args.pipeline).await?;
+    let accepted_schema = pipeline.annotations().get(ACCEPT_SCHEMA).cloned().unwrap_or_default();
     let status = pipeline.status.unwrap_or_default();
     let stream_status = status.streams.into_iter().find(|stream| stream.name == args.stream);
     let stream = pipeline
@@ -149,6 +151,8 @@ async fn run_sync(args: SyncArgs, secrets: &Secrets, shutdown: CancellationToken
         namespace: args.namespace,
         pipeline: args.pipeline,
         stream,
+        on_schema_change: pipeline.spec.schema.on_change,
+        accepted_schema,
         run: args.run,
         epoch: args.epoch,
         ran_before: stream_status.last_run.is_some(),

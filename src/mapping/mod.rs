@@ -12,6 +12,7 @@
 //! machine's own time zone database.
 
 mod cel;
+mod compatibility;
 mod compile;
 mod error;
 mod fields;
@@ -27,6 +28,7 @@ mod transform;
 mod typed;
 mod value;
 
+pub use compatibility::{Finding, Touched, findings, touched};
 pub use error::{CompileError, Rejection};
 pub use plan::Plan;
 pub use value::{Mapped, MappedEvent, Trigger, Value};

@@ -3,8 +3,10 @@
 //! A run describes the object, then extracts: pages of raw bytes come in keyset order `(stamp, id)`, and each is decoded in
 //! place into [`Record`](crate::record::Record)s that borrow from it.
 
+mod description;
 pub mod salesforce;
 
+pub use description::{Change, FieldChange, FieldDescription, ObjectDescription, quoted};
 use jiff::Timestamp;
 pub use salesforce::{Extract, Page};
 
@@ -87,28 +89,6 @@ pub struct Selection {
     pub from: Option<Timestamp>,
     /// Whether deleted records are read as well.
     pub deleted: bool,
-}
-
-/// An object as the CRM describes it to the integration user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectDescription {
-    /// The object's API name.
-    pub object: String,
-    /// Its fields.
-    pub fields: Vec<FieldDescription>,
-}
-
-/// A field as the CRM describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldDescription {
-    /// The field's API name.
-    pub name: String,
-    /// The field's type, in the CRM's own word: `string`, `email`, `currency`, `datetime`, …
-    pub kind: String,
-    /// The greatest length of a text.
-    pub length: u32,
-    /// Whether a query may filter by it.
-    pub filterable: bool,
 }
 
 /// How much of the CRM's request quota is used.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::StateError;
 
 /// The format that this code writes, in SQLite's `user_version`.
-pub(super) const FORMAT: i64 = 2;
+pub(super) const FORMAT: i64 = 3;
 
 /// Marks the file as Ferrygate's: `FGst`, in SQLite's `application_id`.
 const APPLICATION: i64 = 0x4647_7374;
@@ -60,13 +60,23 @@ const TABLES: &str = "
         last     INTEGER NOT NULL,
         attempts INTEGER NOT NULL
     ) WITHOUT ROWID, STRICT;
+    CREATE TABLE described (
+        one         INTEGER PRIMARY KEY CHECK (one = 1),
+        mapping     TEXT NOT NULL,
+        description TEXT NOT NULL
+    ) STRICT;
 ";
 
 /// What brings a file of each format to the next one.
-const MIGRATIONS: [&str; FORMAT as usize - 1] = ["
-    ALTER TABLE stream ADD COLUMN source TEXT NOT NULL DEFAULT '';
-    ALTER TABLE stream ADD COLUMN sink TEXT NOT NULL DEFAULT '';
-"];
+const MIGRATIONS: [&str; FORMAT as usize - 1] = [
+    "ALTER TABLE stream ADD COLUMN source TEXT NOT NULL DEFAULT '';
+     ALTER TABLE stream ADD COLUMN sink TEXT NOT NULL DEFAULT '';",
+    "CREATE TABLE described (
+         one         INTEGER PRIMARY KEY CHECK (one = 1),
+         mapping     TEXT NOT NULL,
+         description TEXT NOT NULL
+     ) STRICT;",
+];
 
 /// Opens the file for writing, checks it and makes its tables where it has none. Tells whether it had none.
 pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use super::entries::{Entries, Fate, Row};
 use super::{Between, Cause, Checkpoint, DeadLetter, Opening, Origin, Reader, Remembered, StateError, file_of, schema};
 use crate::api::sync_pipeline::{Counts, Watermark};
+use crate::source::ObjectDescription;
 
 /// Flags of a record: it was deleted in the CRM.
 const DELETED: i64 = 1;
@@ -76,7 +77,9 @@ impl Store {
                     origin = Origin::New;
                 }
                 if !between.holds_for(&opening.between) {
-                    self.execute("DELETE FROM record; DELETE FROM dead_letter; DELETE FROM stream")?;
+                    self.execute(
+                        "DELETE FROM record; DELETE FROM dead_letter; DELETE FROM described; DELETE FROM stream",
+                    )?;
                     origin = Origin::Other(between);
                 } else if run != self.run || epoch != self.epoch {
                     self.execute(
@@ -195,6 +198,33 @@ impl Store {
         self.execute("COMMIT")?;
         self.writing = false;
         Ok(())
+    }
+
+    /// The object as the CRM described it when it was last kept, and under which mapping. A description that this version can't
+    /// read counts as none.
+    pub fn described(&self) -> Result<Option<(String, ObjectDescription)>, StateError> {
+        let kept: Option<(String, String)> = self.attempt(|connection| {
+            connection
+                .query_row("SELECT mapping, description FROM described", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .optional()
+        })?;
+        Ok(kept.and_then(|(mapping, text)| Some((mapping, serde_json::from_str(&text).ok()?))))
+    }
+
+    /// Keeps the object as the CRM describes it: what comes later is compared with this.
+    pub fn keep_described(&mut self, mapping: &str, description: &ObjectDescription) -> Result<(), StateError> {
+        let text = serde_json::to_string(description).expect("a description is made of texts and numbers");
+        self.begin()?;
+        self.attempt(|connection| {
+            connection.execute(
+                "INSERT INTO described (one, mapping, description) VALUES (1, ?1, ?2)
+                 ON CONFLICT (one) DO UPDATE SET mapping = excluded.mapping, description = excluded.description",
+                params![mapping, text],
+            )
+        })?;
+        self.commit()
     }
 
     /// How many records the store knows that were not deleted in the CRM.

@@ -394,7 +394,7 @@ fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
     rusqlite::Connection::open(&path)
         .and_then(|file| {
             file.execute_batch(
-                "ALTER TABLE stream DROP COLUMN source; ALTER TABLE stream DROP COLUMN sink; PRAGMA user_version = 1;",
+                "ALTER TABLE stream DROP COLUMN source; ALTER TABLE stream DROP COLUMN sink; DROP TABLE described; PRAGMA user_version = 1;",
             )
         })
         .expect("a file of the first format");

@@ -19,6 +19,7 @@ mod prepare;
 pub mod probe;
 pub mod publish;
 mod resolve;
+mod schema;
 mod stop;
 mod sync;
 mod transform;
@@ -29,7 +30,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use crate::api::common::Outcome;
-use crate::api::sync_pipeline::{Counts, Reconciliation, Stream, Watermark};
+use crate::api::sync_pipeline::{Counts, OnSchemaChange, Reconciliation, Stream, StreamSchema, Watermark};
 use crate::api::{CdpSinkSpec, CrmSourceSpec, MappingVersionSpec};
 use crate::state::{Between, Opening};
 
@@ -63,6 +64,10 @@ pub struct RunSpec {
     pub ran_before: bool,
     /// The folder that holds the pipeline's state, a file a stream.
     pub state_directory: PathBuf,
+    /// What a change of the CRM's schema does.
+    pub on_schema_change: OnSchemaChange,
+    /// The hashes of descriptions that a person has accepted, joined by commas.
+    pub accepted_schema: String,
     /// The watermark in the pipeline's status: the run goes on from it if the store is lost.
     pub published: Option<Watermark>,
 }
@@ -113,6 +118,8 @@ pub struct RunResult {
     pub dead_letters: i64,
     /// The counts of both sides, where they could be taken.
     pub reconciliation: Option<Reconciliation>,
+    /// The object as the CRM describes it.
+    pub schema: Option<StreamSchema>,
     /// Where the CRM's quota is used up: when the next try is worth it.
     pub parked_until: Option<Timestamp>,
 }

@@ -9,7 +9,7 @@ use crate::api::sync_pipeline::{Deletes, Watermark};
 use crate::mapping::{CompileError, Plan};
 use crate::secrets::Secrets;
 use crate::sink::Sink;
-use crate::source::{Selection, Source};
+use crate::source::{ObjectDescription, Selection, Source};
 use crate::state::{Origin, Remembered, Store};
 
 /// A stream's store, open for this run.
@@ -25,6 +25,8 @@ pub(super) struct Opened {
 pub(super) struct Connected {
     pub(super) source: Source,
     pub(super) sink: Sink,
+    /// The object as the CRM describes it.
+    pub(super) description: ObjectDescription,
 }
 
 /// Compiles the stream's part of the mapping; an error lists everything that is wrong with it.
@@ -90,7 +92,11 @@ pub(super) async fn connect(spec: &RunSpec, plan: &Plan, secrets: &Secrets) -> R
         )
     })?;
     let sink = Sink::connect(&spec.sink, secrets).await?;
-    Ok(Connected { source, sink })
+    Ok(Connected {
+        source,
+        sink,
+        description,
+    })
 }
 
 /// What the run reads.

@@ -7,7 +7,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, Patch, PatchParams};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::api::common::{Outcome, ProbeResult};
 use crate::api::crm_source::{Budget, CrmSourceSpec, DescribedObject};
@@ -118,18 +117,11 @@ async fn read_source(spec: &CrmSourceSpec, objects: &[String], secrets: &Secrets
 }
 
 fn described(description: &ObjectDescription) -> DescribedObject {
-    let mut fields: Vec<_> = description.fields.iter().collect();
-    fields.sort_by(|one, other| one.name.cmp(&other.name));
-    let mut hash = Sha256::new();
-    for field in &fields {
-        hash.update(format!("{}\0{}\0{}\n", field.name, field.kind, field.length));
-    }
-    let hash: String = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    let count = i32::try_from(fields.len()).unwrap_or(i32::MAX);
+    let count = i32::try_from(description.fields.len()).unwrap_or(i32::MAX);
     DescribedObject {
         object: description.object.clone(),
         fields: count,
-        hash,
+        hash: description.hash(),
     }
 }
 

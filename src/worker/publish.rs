@@ -60,6 +60,9 @@ impl StreamStatusWriter {
             "parkedUntil",
             json!(result.parked_until.map(|instant| instant.to_string())),
         ));
+        if let Some(schema) = &result.schema {
+            fields.push(("schema", json!(schema)));
+        }
         let mut wait = Duration::from_millis(500);
         for attempt in 1..=REPORT_TRIES {
             match self.write(&fields).await {

@@ -17,9 +17,9 @@ use super::extract::{self, Extracted};
 use super::prepare::{self, Connected, Opened};
 use super::stop::Stop;
 use super::transform::{self, Channels, Rules};
-use super::{Progress, Publish, RunResult, RunSpec, deliver};
+use super::{Progress, Publish, RunResult, RunSpec, deliver, schema};
 use crate::api::common::Outcome;
-use crate::api::sync_pipeline::{Counts, Reconciliation};
+use crate::api::sync_pipeline::{Counts, Reconciliation, StreamSchema};
 use crate::consent::Gate;
 use crate::secrets::Secrets;
 use crate::source::{Source, SourceError};
@@ -74,6 +74,7 @@ pub async fn sync(
         complete_as_of: progress.complete_as_of,
         dead_letters: progress.dead_letters,
         reconciliation: progress.reconciliation,
+        schema: report.schema,
         parked_until: stopped.and_then(|stop| stop.parked_until),
     };
     tracing::info!(
@@ -93,6 +94,7 @@ pub async fn sync(
 #[derive(Default)]
 struct Report {
     progress: Progress,
+    schema: Option<StreamSchema>,
     notes: Vec<String>,
 }
 
@@ -115,14 +117,33 @@ async fn run(
         let spec = spec.clone();
         blocking("state", move || prepare::open(&spec)).await?
     };
-    let Opened { store, empty, notes } = opened?;
+    let Opened {
+        mut store,
+        empty,
+        notes,
+    } = opened?;
     notes.into_iter().for_each(|note| report.note(note));
     report.progress = checkpoint::progress(store.checkpoint());
 
     let connected = shutdown
         .run_until_cancelled(prepare::connect(spec, &plan, secrets))
         .await;
-    let Connected { source, sink } = connected.ok_or_else(interrupted)??;
+    let Connected {
+        source,
+        sink,
+        description,
+    } = connected.ok_or_else(interrupted)??;
+    let looked = {
+        let spec = spec.clone();
+        blocking("state", move || {
+            schema::look(&spec, &description, &mut store).map(|look| (store, look))
+        })
+    };
+    let (store, look) = looked.await??;
+    report.schema = Some(look.schema);
+    if let Some(stop) = look.stop {
+        return Err(stop);
+    }
     let selection = prepare::selection(spec, &plan, report.progress.watermark.as_ref());
     let extract = source.extract(selection);
     let rules = Rules {

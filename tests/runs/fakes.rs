@@ -38,9 +38,17 @@ struct Inner {
     batches: AtomicU64,
     /// How long the CDP takes to answer, in milliseconds.
     latency: AtomicU64,
+    /// What the picklist `Stage__c` offers.
+    stages: Mutex<Vec<String>>,
 }
 
 impl Fakes {
+    /// Has the picklist `Stage__c` offer these values.
+    pub fn offer(&self, stages: &[&str]) {
+        let stages = stages.iter().map(|stage| (*stage).to_owned()).collect();
+        *self.0.stages.lock().expect("not poisoned") = stages;
+    }
+
     /// Serves on a free port until the runtime ends; returns the base URL.
     pub async fn serve(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -188,8 +196,16 @@ async fn query_all(State(fakes): State<Fakes>, Query(parameters): Query<BTreeMap
     fakes.answer(&parameters, true)
 }
 
-async fn describe() -> Json<Value> {
-    let field = |(name, kind): (&str, &str)| json!({"name": name, "type": kind, "length": 80, "filterable": true});
+async fn describe(State(fakes): State<Fakes>) -> Json<Value> {
+    let stages = fakes.0.stages.lock().expect("not poisoned").clone();
+    let values = |name: &str| match name {
+        "Stage__c" => stages
+            .iter()
+            .map(|value| json!({"value": value, "active": true}))
+            .collect(),
+        _ => Vec::new(),
+    };
+    let field = |(name, kind): (&str, &str)| json!({"name": name, "type": kind, "length": 80, "filterable": true, "picklistValues": values(name)});
     let fields = [
         ("Id", "id"),
         ("IsDeleted", "boolean"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::fakes::{Fakes, write_manifests};
 use ferrygate::api::common::Outcome;
-use ferrygate::api::sync_pipeline::{Counts, Watermark};
+use ferrygate::api::sync_pipeline::{Counts, OnSchemaChange, Watermark};
 use ferrygate::cli::files::Manifests;
 use ferrygate::secrets::Secrets;
 use ferrygate::worker::{Progress, Publish, RunResult, RunSpec, Silent, resolve_mapping, sync};
@@ -74,6 +74,8 @@ fn read(folder: &Path) -> (Secrets, RunSpec) {
         sink: namespace.sinks["cdp"].spec.clone(),
         mapping: mapping.spec.clone(),
         run: String::new(),
+        on_schema_change: pipeline.spec.schema.on_change,
+        accepted_schema: String::new(),
         epoch: 0,
         ran_before: false,
         state_directory: folder.join("state"),
@@ -215,4 +217,43 @@ async fn a_stream_that_is_delivered_elsewhere_delivers_everything_again() {
     let moved = setting.run(2, first.watermark).await;
     assert_eq!((moved.outcome, moved.counts.delivered), (Outcome::Succeeded, 100));
     assert!(moved.message.contains("it starts over"), "{}", moved.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_changes_is_told_held_on_demand_and_accepted_by_its_hash() {
+    let mut setting = Setting::with(20).await;
+    setting.fakes.offer(&["Open"]);
+    let first = setting.run(1, None).await.schema.expect("a schema");
+    assert!(first.is_aligned() && first.changes.is_empty(), "{first:?}");
+
+    setting.fakes.offer(&["Open", "Won"]);
+    let alerted = setting.run(2, None).await;
+    let schema = alerted.schema.expect("a schema");
+    assert_eq!(
+        (alerted.outcome, schema.is_aligned(), schema.words().as_str()),
+        (
+            Outcome::Succeeded,
+            false,
+            "Stage__c offers new values: \"Won\"; it is read by event Stage Changed"
+        )
+    );
+
+    setting.spec.on_schema_change = OnSchemaChange::Hold;
+    let held = setting.run(3, None).await;
+    assert_eq!((held.outcome, held.counts.read), (Outcome::SchemaDrifted, 0));
+    assert!(
+        held.message.contains("held, because the CRM's schema changed"),
+        "{}",
+        held.message
+    );
+
+    setting.spec.accepted_schema = format!("0123456789abcdef, {}", schema.hash);
+    let accepted = setting.run(4, None).await;
+    setting.spec.accepted_schema = String::new();
+    let after = setting.run(5, None).await;
+    let aligned = |result: &RunResult| result.schema.as_ref().is_some_and(|schema| schema.is_aligned());
+    assert_eq!(
+        (accepted.outcome, aligned(&accepted), after.outcome, aligned(&after)),
+        (Outcome::Succeeded, true, Outcome::Succeeded, true)
+    );
 }

@@ -7,7 +7,7 @@ use super::super::light::Cause;
 use super::super::probe::{needs_a_person, not_starting};
 use super::resolve::Obstacle;
 use crate::api::common::Outcome;
-use crate::api::conditions::{FRESH, RECONCILED, Reason, SUSPENDED, Standing, Status, Verdict};
+use crate::api::conditions::{FRESH, RECONCILED, Reason, SCHEMA_ALIGNED, SUSPENDED, Standing, Status, Verdict};
 use crate::api::sync_pipeline::StreamStatus;
 use crate::api::{SyncPipeline, SyncPipelineStatus};
 
@@ -38,7 +38,7 @@ pub fn verdicts(
 ) -> (Vec<Verdict>, Option<Timestamp>) {
     let (fresh, wake) = fresh(pipeline, status, health, now);
     let mut said = readiness(status, health);
-    said.extend([fresh, reconciled(status), suspended(health)]);
+    said.extend([fresh, reconciled(status), aligned(status), suspended(health)]);
     (said, wake)
 }
 
@@ -212,6 +212,41 @@ fn reconciled(status: &SyncPipelineStatus) -> Verdict {
             Status::True,
             Reason::CountsAgree,
             "the CRM and the delivered state have the same records",
+        )
+    }
+}
+
+/// `SchemaAligned`: the mapping fits the objects as the CRM describes them, and nothing that it reads has changed.
+fn aligned(status: &SyncPipelineStatus) -> Verdict {
+    let schemas = status
+        .streams
+        .iter()
+        .filter_map(|stream| Some((stream, stream.schema.as_ref()?)));
+    let apart: Vec<_> = schemas
+        .clone()
+        .filter(|(_, schema)| !schema.is_aligned())
+        .map(|(stream, schema)| format!("stream {}: {} (schema {})", stream.name, schema.words(), schema.hash))
+        .collect();
+    if !apart.is_empty() {
+        let message = format!(
+            "{}. Take it up in a new mapping version, or accept it with the annotation ferrygate.io/accept-schema, which names the \
+             schema.",
+            apart.join(". ")
+        );
+        Verdict::new(SCHEMA_ALIGNED, Status::False, Reason::SchemaChanged, message)
+    } else if schemas.count() < status.streams.len() {
+        Verdict::new(
+            SCHEMA_ALIGNED,
+            Status::Unknown,
+            Reason::NotDescribed,
+            "not every stream has had a run that saw its object described",
+        )
+    } else {
+        Verdict::new(
+            SCHEMA_ALIGNED,
+            Status::True,
+            Reason::Aligned,
+            "the mapping fits the CRM's objects, and nothing that it reads has changed",
         )
     }
 }

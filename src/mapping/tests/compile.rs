@@ -204,6 +204,7 @@ traits:
                 kind: "string".to_owned(),
                 length: 80,
                 filterable: true,
+                ..FieldDescription::default()
             })
             .into(),
     };

@@ -132,14 +132,30 @@ struct Described {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct DescribedField {
     name: String,
+    #[serde(default)]
+    label: String,
     #[serde(rename = "type")]
     kind: String,
     #[serde(default)]
     length: u32,
     #[serde(default)]
     filterable: bool,
+    #[serde(default)]
+    nillable: bool,
+    #[serde(default)]
+    calculated: bool,
+    #[serde(default)]
+    picklist_values: Vec<PicklistValue>,
+}
+
+#[derive(Deserialize)]
+struct PicklistValue {
+    value: String,
+    #[serde(default)]
+    active: bool,
 }
 
 /// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/resources_limits.htm>
@@ -172,8 +188,12 @@ async fn describe(org: &Org, object: &str) -> Result<ObjectDescription, SourceEr
     let field = |field: DescribedField| FieldDescription {
         name: field.name,
         kind: field.kind,
+        label: field.label,
         length: field.length,
         filterable: field.filterable,
+        nillable: field.nillable,
+        calculated: field.calculated,
+        values: active(field.picklist_values),
     };
     let description = ObjectDescription {
         object: described.name,
@@ -181,6 +201,12 @@ async fn describe(org: &Org, object: &str) -> Result<ObjectDescription, SourceEr
     };
     org.learn(&description);
     Ok(description)
+}
+
+/// The values that people can choose. A record may still hold one that is no longer offered.
+fn active(values: Vec<PicklistValue>) -> Vec<String> {
+    let active = values.into_iter().filter(|value| value.active);
+    active.map(|value| value.value).collect()
 }
 
 fn check_object(object: &str) -> Result<(), SourceError> {
