@@ -4,6 +4,7 @@ mod consent;
 mod event;
 mod identity;
 mod object;
+mod rates;
 mod traits;
 mod transform;
 
@@ -19,8 +20,9 @@ pub use consent::ConsentMapping;
 pub use event::{EventMapping, EventTrigger, PropertyMapping};
 pub use identity::{IdentityKey, IdentityReference, Subject, SubjectEntity};
 pub use object::{Dependent, DependentKind, Entity, ObjectMapping};
+pub use rates::ExchangeRates;
 pub use traits::{Deprecation, OnError, OnNull, TraitMapping, TraitType};
-pub use transform::{Otherwise, Transform};
+pub use transform::{AmbiguousTime, CountryCode, LanguageCode, Otherwise, Rounding, Transform};
 
 /// One version of one named mapping. Immutable: a change is a new version in a new object.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,6 +79,9 @@ pub struct MappingVersionSpec {
     /// Tables by name, from the CRM's value to the canonical one, for the `enum` transform.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub enums: BTreeMap<String, BTreeMap<String, String>>,
+    /// The rates by which the `money` transform converts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<ExchangeRates>,
     /// What becomes of each CRM object.
     #[schemars(length(min = 1, max = 64))]
     pub objects: Vec<ObjectMapping>,

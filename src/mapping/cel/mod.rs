@@ -69,7 +69,10 @@ impl Gives {
     fn fits(self, kind: TraitType) -> bool {
         matches!(
             (self, kind),
-            (Gives::Text, TraitType::String | TraitType::Date)
+            (
+                Gives::Text,
+                TraitType::String | TraitType::Date | TraitType::Enum | TraitType::Json
+            )
                 | (Gives::Integer, TraitType::Integer | TraitType::Decimal)
                 | (Gives::Boolean, TraitType::Boolean)
                 | (Gives::Timestamp, TraitType::Timestamp)

@@ -14,7 +14,7 @@ fn mapping(object: &str) -> MappingVersionSpec {
     ))
 }
 
-fn spec(yaml: &str) -> MappingVersionSpec {
+pub(super) fn spec(yaml: &str) -> MappingVersionSpec {
     serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
 }
 

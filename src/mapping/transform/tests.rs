@@ -1,5 +1,10 @@
+use std::collections::BTreeMap;
+
 use super::*;
-use crate::mapping::error::CompileError;
+use crate::api::mapping_version::{MappingVersionSpec, TraitType, Transform};
+use crate::mapping::error::{CompileError, Errors};
+use crate::mapping::fields::Fields;
+use crate::mapping::typed::Kinds;
 
 fn compile(yaml: &str, kind: TraitType) -> (Step, Kinds, Vec<CompileError>) {
     let transform: Transform = serde_saphyr::from_str(yaml).expect(yaml);
@@ -10,8 +15,19 @@ fn compile(yaml: &str, kind: TraitType) -> (Step, Kinds, Vec<CompileError>) {
         names: vec!["Phone".to_owned(), "MailingCountry".to_owned()],
         uses: Vec::new(),
     };
-    let step = Step::compile(&transform, kind, &tables, "t", &mut kinds, &mut fields, &mut errors);
-    (step, kinds, errors.into_vec())
+    let spec = MappingVersionSpec {
+        enums: tables,
+        ..crate::mapping::tests::spec("{mapping: m, version: 1.0.0, objects: []}")
+    };
+    let mut compiler = Compiler {
+        spec: &spec,
+        rates: None,
+        to: &kind.into(),
+        fields: &mut fields,
+        errors: &mut errors,
+    };
+    let step = compiler.step(&transform, &mut kinds, "t");
+    (step.unwrap_or(Step::Trim), kinds, errors.into_vec())
 }
 
 fn text(text: &str) -> Field<'_> {
