@@ -39,7 +39,8 @@ fn is_plain(text: &str) -> bool {
         return false;
     };
     let labels = |part: &str, fits: fn(u8) -> bool| {
-        part.split('.').all(|label| !label.is_empty() && label.bytes().all(fits))
+        part.split('.')
+            .all(|label| !label.is_empty() && label.bytes().all(fits))
     };
     let last = domain.rsplit('.').next().unwrap_or_default();
     local.len() <= 64
@@ -47,8 +48,12 @@ fn is_plain(text: &str) -> bool {
         && !domain.contains("xn--")
         && last.len() >= 2
         && last.bytes().all(|byte| byte.is_ascii_lowercase())
-        && labels(local, |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+'))
-        && labels(domain, |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        && labels(local, |byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+')
+        })
+        && labels(domain, |byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'
+        })
         && domain
             .split('.')
             .all(|label| label.len() <= 63 && !label.starts_with('-') && !label.ends_with('-'))
@@ -65,7 +70,9 @@ pub(super) fn url(text: &str, default_scheme: Option<&str>, schemes: &[String]) 
     let url = Url::parse(&full).ok()?;
     let taken = schemes.iter().any(|scheme| scheme == url.scheme()) && url.has_host();
     // `Acme` is a name, not an address
-    let placed = url.domain().is_none_or(|domain| domain.contains('.') || domain == "localhost");
+    let placed = url
+        .domain()
+        .is_none_or(|domain| domain.contains('.') || domain == "localhost");
     (taken && placed).then(|| url.into())
 }
 
@@ -116,15 +123,34 @@ mod tests {
     #[test]
     fn the_plain_form_is_what_the_library_takes_as_it_is() {
         let parts = ["a", "a.b", "A-b_c+d", "a1", ".a", "a.", "a..b", "-a-", "é", "a b", ""];
-        let domains = ["b.de", "b-c.d1.example", "b", "B.de", "-b.de", "b-.de", "b..de", "b.d", "b.1", "b.de.", "1.2.3.4", ""];
+        let domains = [
+            "b.de",
+            "b-c.d1.example",
+            "b",
+            "B.de",
+            "-b.de",
+            "b-.de",
+            "b..de",
+            "b.d",
+            "b.1",
+            "b.de.",
+            "1.2.3.4",
+            "",
+        ];
         let mut plain = 0;
-        for text in parts.iter().flat_map(|part| domains.map(|domain| format!("{part}@{domain}"))) {
+        for text in parts
+            .iter()
+            .flat_map(|part| domains.map(|domain| format!("{part}@{domain}")))
+        {
             if is_plain(&text) {
                 plain += 1;
                 let options = Options::default().with_required_tld();
                 let address = EmailAddress::parse_with_options(&text, options);
                 let address = address.unwrap_or_else(|error| panic!("{text}: {error}"));
-                assert_eq!(Host::parse(address.domain()), Ok(Host::Domain(address.domain().to_owned())));
+                assert_eq!(
+                    Host::parse(address.domain()),
+                    Ok(Host::Domain(address.domain().to_owned()))
+                );
             }
         }
         assert!(plain >= 8, "only {plain} were plain");
@@ -135,11 +161,23 @@ mod tests {
         let schemes = ["http", "https"].map(str::to_owned);
         let cases: &[(&str, Option<&str>, Option<&str>)] = &[
             ("https://Example.com", None, Some("https://example.com/")),
-            ("HTTP://example.com:80/a b?q=ä", None, Some("http://example.com/a%20b?q=%C3%A4")),
-            ("https://bücher.example/🦀", None, Some("https://xn--bcher-kva.example/%F0%9F%A6%80")),
+            (
+                "HTTP://example.com:80/a b?q=ä",
+                None,
+                Some("http://example.com/a%20b?q=%C3%A4"),
+            ),
+            (
+                "https://bücher.example/🦀",
+                None,
+                Some("https://xn--bcher-kva.example/%F0%9F%A6%80"),
+            ),
             ("www.acme.example", Some("https"), Some("https://www.acme.example/")),
             ("//www.acme.example", Some("https"), Some("https://www.acme.example/")),
-            ("acme.example:8080/x", Some("https"), Some("https://acme.example:8080/x")),
+            (
+                "acme.example:8080/x",
+                Some("https"),
+                Some("https://acme.example:8080/x"),
+            ),
             ("www.acme.example", None, None),
             ("mailto:ada@example.com", Some("https"), None),
             ("javascript:alert(1)", Some("https"), None),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::cel::Expression;
 use super::error::{CompileError, Errors, did_you_mean};
 use super::fields::Fields;
-use super::plan::{Chain, Event, Identity, Plan, Purpose, Source, Trait};
 use super::money::Rates;
+use super::plan::{Chain, Event, Identity, Plan, Purpose, Source, Trait};
 use super::transform::{Compiler, Step};
 use super::typed::{Current, Kinds, Type, Values};
 use super::value::Value;
@@ -324,7 +324,8 @@ impl<'c> ObjectCompiler<'c> {
         let text = match (rule.on_null, &rule.default) {
             (OnNull::Default, Some(text)) => text,
             (OnNull::Default, None) => {
-                self.errors.add(&path, "onNull: Default needs default, the value to take");
+                self.errors
+                    .add(&path, "onNull: Default needs default, the value to take");
                 return None;
             }
             (_, Some(_)) => {
@@ -356,6 +357,10 @@ impl<'c> ObjectCompiler<'c> {
     ) -> Type {
         use TraitType::{Enum, Json, List, Money};
         let mut to = Type::from(kind);
+        if kind == List {
+            let item = items.filter(|item| !matches!(item, Money | List | Json));
+            to.items = Some(Box::new(Type::from(item.unwrap_or(TraitType::String))));
+        }
         match (kind, items) {
             (List, None) => self.errors.add(
                 format_args!("{path}.items"),
@@ -365,10 +370,11 @@ impl<'c> ObjectCompiler<'c> {
                 format_args!("{path}.items"),
                 format!("a List's items can't be {item:?}, only values of one part"),
             ),
-            (List, Some(item)) => to.items = Some(Box::new(Type::from(item))),
-            (_, Some(_)) => self
-                .errors
-                .add(format_args!("{path}.items"), format!("only a List has items, and the type is {kind:?}")),
+            (List, Some(_)) => {}
+            (_, Some(_)) => self.errors.add(
+                format_args!("{path}.items"),
+                format!("only a List has items, and the type is {kind:?}"),
+            ),
             (_, None) => {}
         }
         let checked = match &mut to {

@@ -12,7 +12,8 @@ pub(super) const NOT_AN_INSTANT: &str = "is not an instant with its offset from 
 pub(super) const NOT_A_LOCAL_TIME: &str =
     "is neither an instant like 2026-05-04T08:41:07Z nor a date or a date and time";
 const IN_NO_FORMAT: &str = "is in none of the formats";
-const NOT_ONE_INSTANT: &str = "is a local time that comes twice or not at all in its zone, since the clocks are set there";
+const NOT_ONE_INSTANT: &str =
+    "is a local time that comes twice or not at all in its zone, since the clocks are set there";
 pub(super) const NOT_A_DATE: &str = "is not a day like 2026-05-04";
 
 /// An instant from RFC 3339, or from Salesforce's own `2026-05-04T08:41:07.000+0000`.
@@ -20,7 +21,9 @@ pub(super) const NOT_A_DATE: &str = "is not a day like 2026-05-04";
 /// A leap second, `23:59:60` in UTC on the last day of a month, is taken for the second before it, as POSIX' clocks and
 /// most others do. Any other `:60` is no time.
 pub(super) fn instant(text: &str) -> Option<Timestamp> {
-    text.parse().ok().filter(|instant| !is_sixtieth(text) || may_leap(*instant))
+    text.parse()
+        .ok()
+        .filter(|instant| !is_sixtieth(text) || may_leap(*instant))
 }
 
 /// An instant from text that may lack its offset: then it is a date (at its first moment) or a date and time in `zone`.
@@ -88,7 +91,11 @@ impl Instants {
         if self.formats.is_empty() {
             return local(text, &self.zone, rule);
         }
-        let found = self.formats.iter().find_map(|format| parsed(format, text)).ok_or(IN_NO_FORMAT)?;
+        let found = self
+            .formats
+            .iter()
+            .find_map(|format| parsed(format, text))
+            .ok_or(IN_NO_FORMAT)?;
         match found.to_timestamp() {
             Ok(instant) => Ok(instant),
             Err(_) => placed(found.to_datetime().map_err(|_| IN_NO_FORMAT)?, &self.zone, rule),
@@ -298,16 +305,26 @@ mod tests {
             ("4.5.2026 9:05", &["%d.%m.%Y %H:%M"], Ok("2026-05-04T07:05:00Z")),
             ("05/04/2026", &["%m/%d/%Y", "%d/%m/%Y"], Ok("2026-05-03T22:00:00Z")),
             ("13/04/2026", &["%m/%d/%Y", "%d/%m/%Y"], Ok("2026-04-12T22:00:00Z")),
-            ("May 4, 2026 10:00 AM", &["%B %d, %Y %I:%M %p"], Ok("2026-05-04T08:00:00Z")),
+            (
+                "May 4, 2026 10:00 AM",
+                &["%B %d, %Y %I:%M %p"],
+                Ok("2026-05-04T08:00:00Z"),
+            ),
             ("1777884067", &["%s"], Ok("2026-05-04T08:41:07Z")),
-            ("2026-05-04 10:00 +0530", &["%Y-%m-%d %H:%M %z"], Ok("2026-05-04T04:30:00Z")),
+            (
+                "2026-05-04 10:00 +0530",
+                &["%Y-%m-%d %H:%M %z"],
+                Ok("2026-05-04T04:30:00Z"),
+            ),
             ("04.05.26", &["%d.%m.%Y"], Err(IN_NO_FORMAT)),
             ("2026-05-04", &["%d.%m.%Y"], Err(IN_NO_FORMAT)),
             ("31.02.2026", &["%d.%m.%Y"], Err(IN_NO_FORMAT)),
             ("04.05.2026 x", &["%d.%m.%Y"], Err(IN_NO_FORMAT)),
         ];
         for (text, formats, expected) in cases {
-            let read = instants("Europe/Berlin", formats, None).read(text).map(|instant| instant.to_string());
+            let read = instants("Europe/Berlin", formats, None)
+                .read(text)
+                .map(|instant| instant.to_string());
             assert_eq!(read.as_deref().map_err(|rule| *rule), *expected, "{text}");
         }
     }
@@ -338,10 +355,28 @@ mod tests {
 
     #[test]
     fn a_format_that_tells_no_whole_day_is_a_fault() {
-        for format in ["%Y-%m-%d", "%d.%m.%Y %H:%M", "%s", "%d %B %Y", "%Y%j", "%Y-%m-%dT%H:%M:%S%.f%z", "%m/%d/%Y %I:%M %p"] {
+        for format in [
+            "%Y-%m-%d",
+            "%d.%m.%Y %H:%M",
+            "%s",
+            "%d %B %Y",
+            "%Y%j",
+            "%Y-%m-%dT%H:%M:%S%.f%z",
+            "%m/%d/%Y %I:%M %p",
+        ] {
             assert_eq!(fault(format), None, "{format}");
         }
-        for format in ["%d.%m.%y", "%Y-%m", "%H:%M", "", "day", "%!", "%Y-%m-%d %", "%D", "%y%m%d"] {
+        for format in [
+            "%d.%m.%y",
+            "%Y-%m",
+            "%H:%M",
+            "",
+            "day",
+            "%!",
+            "%Y-%m-%d %",
+            "%D",
+            "%y%m%d",
+        ] {
             assert!(fault(format).is_some(), "{format}");
         }
     }

@@ -10,7 +10,8 @@ use crate::api::mapping_version::{CountryCode, LanguageCode};
 
 pub(super) const NO_COUNTRY: &str =
     "is neither an ISO 3166-1 code nor a country's English short name there; an enum table can give others their code";
-pub(super) const NO_LANGUAGE: &str = "is neither an ISO 639 code, nor a tag that begins with one, nor a language's English name";
+pub(super) const NO_LANGUAGE: &str =
+    "is neither an ISO 639 code, nor a tag that begins with one, nor a language's English name";
 pub(super) const NO_TWO_LETTERS: &str = "is a language without an ISO 639-1 code of two letters; `to: Alpha3` takes it";
 
 /// Countries by their codes and names, all in lower case.
@@ -52,7 +53,9 @@ pub(super) fn language(text: &str, to: LanguageCode) -> Result<&'static str, &'s
         3 => Language::from_639_3(code),
         _ => Language::from_name_lowercase(&lower),
     };
-    let language = language.or_else(|| Language::from_name_lowercase(&lower)).ok_or(NO_LANGUAGE)?;
+    let language = language
+        .or_else(|| Language::from_name_lowercase(&lower))
+        .ok_or(NO_LANGUAGE)?;
     match to {
         LanguageCode::Alpha2 => language.to_639_1().ok_or(NO_TWO_LETTERS),
         LanguageCode::Alpha3 => Ok(language.to_639_3()),

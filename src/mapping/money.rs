@@ -15,10 +15,12 @@ use crate::api::mapping_version::{ExchangeRates, Rounding};
 use crate::record::Field;
 
 pub(super) const NO_CODE: &str = "is no ISO 4217 code of a currency";
-const NO_CURRENCY: &str = "has no currency: neither its text nor the currency field names one, and the mapping gives none";
+const NO_CURRENCY: &str =
+    "has no currency: neither its text nor the currency field names one, and the mapping gives none";
 const FIELD_NO_CODE: &str = "has a currency field that holds no ISO 4217 code";
 const TWO_CURRENCIES: &str = "names another currency than the currency field";
-const NOT_THE_MAPPINGS: &str = "names another currency than the mapping, which neither reads it from a field nor converts it";
+const NOT_THE_MAPPINGS: &str =
+    "names another currency than the mapping, which neither reads it from a field nor converts it";
 const NO_RATE: &str = "is in a currency for which spec.rates has no rate";
 const NO_LITERAL: &str = "is no amount with its currency like 12.50 EUR";
 
@@ -46,7 +48,9 @@ static CURRENCIES: LazyLock<Vec<Currency>> = LazyLock::new(|| {
 pub(super) fn currency(code: &str) -> Option<Currency> {
     let mut letters: [u8; 3] = code.as_bytes().try_into().ok()?;
     letters.make_ascii_uppercase();
-    let found = CURRENCIES.binary_search_by(|currency| currency.code.as_bytes().cmp(&letters)).ok()?;
+    let found = CURRENCIES
+        .binary_search_by(|currency| currency.code.as_bytes().cmp(&letters))
+        .ok()?;
     CURRENCIES.get(found).copied()
 }
 
@@ -75,7 +79,9 @@ impl Rates {
         }
         for (code, rate) in &spec.rates {
             let path = format!("spec.rates.rates.{code}");
-            let Some(currency) = named(code, &path, errors) else { continue };
+            let Some(currency) = named(code, &path, errors) else {
+                continue;
+            };
             match number::decimal(rate) {
                 Ok(rate) if *code == spec.base && rate != Decimal::ONE => {
                     errors.add(&path, "is the base's own rate, and that is 1");
@@ -94,7 +100,10 @@ impl Rates {
     }
 
     pub fn of(&self, currency: Currency) -> Option<Decimal> {
-        let found = self.rates.binary_search_by(|(code, _)| (*code).cmp(currency.code)).ok()?;
+        let found = self
+            .rates
+            .binary_search_by(|(code, _)| (*code).cmp(currency.code))
+            .ok()?;
         self.rates.get(found).map(|(_, rate)| *rate)
     }
 }
@@ -136,7 +145,9 @@ impl Reading {
         {
             return Err(TWO_CURRENCIES.into());
         }
-        let fixed = self.currency.filter(|_| self.currency_from.is_none() && self.to.is_none());
+        let fixed = self
+            .currency
+            .filter(|_| self.currency_from.is_none() && self.to.is_none());
         if let (Some(written), Some(fixed)) = (written, fixed)
             && written != fixed
         {
@@ -259,7 +270,12 @@ mod tests {
             ("1.23456789", Some("XAU"), None, Ok("1.23456789 XAU")),
             ("-0.004", Some("EUR"), None, Ok("0 EUR")),
             ("-2.675", Some("EUR"), None, Ok("-2.68 EUR")),
-            ("123456789012345678.99", Some("EUR"), None, Ok("123456789012345678.99 EUR")),
+            (
+                "123456789012345678.99",
+                Some("EUR"),
+                None,
+                Ok("123456789012345678.99 EUR"),
+            ),
             ("NA", Some("EUR"), None, Err(number::NOT_A_NUMBER)),
             ("", Some("EUR"), None, Err(number::NOT_A_NUMBER)),
         ];
@@ -267,7 +283,11 @@ mod tests {
             let fields = [beside.map_or(Field::Null, |code| Field::Text(Cow::Borrowed(code)))];
             let read = reading(*default, None).read(Current::Text(Cow::Borrowed(text)), &fields);
             let read = read.map(|money| format!("{} {}", money.amount, money.currency));
-            assert_eq!(read, expected.map(str::to_owned).map_err(Cow::Borrowed), "{text} {beside:?}");
+            assert_eq!(
+                read,
+                expected.map(str::to_owned).map_err(Cow::Borrowed),
+                "{text} {beside:?}"
+            );
         }
     }
 
@@ -277,7 +297,10 @@ mod tests {
             currency_from: None,
             ..reading(Some("EUR"), None)
         };
-        let read = |text| one.read(Current::Text(Cow::Borrowed(text)), &[]).map(|money| money.currency);
+        let read = |text| {
+            one.read(Current::Text(Cow::Borrowed(text)), &[])
+                .map(|money| money.currency)
+        };
         assert_eq!(read("1 EUR"), Ok("EUR"));
         assert_eq!(read("1"), Ok("EUR"));
         assert_eq!(read("1 USD"), Err(NOT_THE_MAPPINGS.into()));
@@ -299,24 +322,41 @@ mod tests {
             let fields = [Field::Text(Cow::Borrowed(from))];
             let read = reading(None, Some(to)).read(Current::Digits(Cow::Borrowed(digits)), &fields);
             let read = read.map(|money| format!("{} {}", money.amount, money.currency));
-            assert_eq!(read, expected.map(str::to_owned).map_err(Cow::Borrowed), "{digits} {from} {to}");
+            assert_eq!(
+                read,
+                expected.map(str::to_owned).map_err(Cow::Borrowed),
+                "{digits} {from} {to}"
+            );
         }
     }
 
     #[test]
     fn the_middle_is_rounded_to_the_even_one_or_up() {
-        let cases = [("0.125", "0.12", "0.13"), ("0.135", "0.14", "0.14"), ("-0.125", "-0.12", "-0.13")];
+        let cases = [
+            ("0.125", "0.12", "0.13"),
+            ("0.135", "0.14", "0.14"),
+            ("-0.125", "-0.12", "-0.13"),
+        ];
         for (digits, even, up) in cases {
             let amount = number::decimal(digits).expect("a number");
             let euro = currency("EUR").expect("a currency");
             let by = |rounding| rounded(amount, euro, rounding).amount.to_string();
-            assert_eq!((by(Rounding::HalfEven), by(Rounding::HalfUp)), (even.to_owned(), up.to_owned()));
+            assert_eq!(
+                (by(Rounding::HalfEven), by(Rounding::HalfUp)),
+                (even.to_owned(), up.to_owned())
+            );
         }
     }
 
     #[test]
     fn rates_that_mean_nothing_are_compile_errors() {
-        let rates = [("USD", "0"), ("JPY", "many"), ("EURO", "1"), ("GBP", "-1"), ("EUR", "2")];
+        let rates = [
+            ("USD", "0"),
+            ("JPY", "many"),
+            ("EURO", "1"),
+            ("GBP", "-1"),
+            ("EUR", "2"),
+        ];
         let spec = ExchangeRates {
             base: "EUR".to_owned(),
             date: jiff::civil::date(2026, 11, 1),

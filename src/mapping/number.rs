@@ -95,7 +95,8 @@ pub(super) fn plain_digits(
     group_separator: Option<char>,
 ) -> Result<Cow<'_, str>, &'static str> {
     let plain = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
-    if decimal_separator == '.' && group_separator != Some('-') && text.bytes().all(plain) {
+    let points = text.bytes().filter(|byte| *byte == b'.').count();
+    if decimal_separator == '.' && points <= 1 && text.bytes().all(plain) {
         return Ok(Cow::Borrowed(text));
     }
     let (whole, fraction) = match text.split_once(decimal_separator) {

@@ -12,8 +12,8 @@ use super::transform::Step;
 use super::typed::{Current, Rule, Type};
 use super::value::{Mapped, MappedEvent, Trigger, Value};
 use super::{compile, fingerprint, instant, schema};
-use crate::api::{CdpSinkSpec, SecretValue};
 use crate::api::mapping_version::{Entity, MappingVersionSpec, OnError, OnNull};
+use crate::api::{CdpSinkSpec, SecretValue};
 use crate::record::{Field, Record};
 use crate::secrets::{SecretError, Secrets};
 use crate::source::ObjectDescription;
@@ -131,6 +131,12 @@ impl Plan {
                 let value = secrets.read(&SecretValue {
                     secret_key_ref: key.selector.clone(),
                 })?;
+                if value.expose_secret().is_empty() {
+                    return Err(SecretError::Missing {
+                        secret: key.selector.name.clone(),
+                        key: key.selector.key.clone(),
+                    });
+                }
                 key.read(value.expose_secret().as_bytes());
             }
         }

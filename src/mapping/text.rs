@@ -99,7 +99,11 @@ pub(super) fn slice(text: Cow<'_, str>, start: i32, length: Option<u32>) -> Cow<
     let bounds = Bounds::of(&text);
     let count = bounds.count();
     let distance = usize::try_from(start.unsigned_abs()).unwrap_or(usize::MAX);
-    let first = if start < 0 { count.saturating_sub(distance) } else { distance.min(count) };
+    let first = if start < 0 {
+        count.saturating_sub(distance)
+    } else {
+        distance.min(count)
+    };
     let length = length.map_or(usize::MAX, |length| usize::try_from(length).unwrap_or(usize::MAX));
     let last = first.saturating_add(length).min(count);
     let (from, to) = (bounds.at(first), bounds.at(last));
@@ -126,7 +130,10 @@ pub(super) fn redacted(text: &str, keep_first: usize, keep_last: usize) -> Cow<'
 enum Bounds {
     /// Each is one byte.
     Bytes(usize),
-    Graphemes { starts: Vec<usize>, end: usize },
+    Graphemes {
+        starts: Vec<usize>,
+        end: usize,
+    },
 }
 
 impl Bounds {
@@ -212,7 +219,11 @@ mod tests {
             ("", 0, Some(1), ""),
         ];
         for (text, start, length, expected) in cases {
-            assert_eq!(slice(Cow::Borrowed(text), *start, *length), *expected, "{text} {start} {length:?}");
+            assert_eq!(
+                slice(Cow::Borrowed(text), *start, *length),
+                *expected,
+                "{text} {start} {length:?}"
+            );
         }
     }
 

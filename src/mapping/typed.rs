@@ -184,7 +184,9 @@ impl<'m> Current<'m> {
                 let items = json::scalars(text)?;
                 if let Some(to) = &to.items {
                     for item in &items {
-                        item.clone().fit(to).map_err(|rule| format!("has an item that {rule}"))?;
+                        item.clone()
+                            .fit(to)
+                            .map_err(|rule| format!("has an item that {rule}"))?;
                     }
                 }
                 Ok(Current::List(items))
@@ -295,7 +297,12 @@ impl Kinds {
             0 => 0,
             _ => self.items & !accepted.items,
         };
-        let named = |kinds: u16| Kinds::NAMES.iter().find(|(kind, _)| kind & kinds != 0).map(|(_, name)| *name);
+        let named = |kinds: u16| {
+            Kinds::NAMES
+                .iter()
+                .find(|(kind, _)| kind & kinds != 0)
+                .map(|(_, name)| *name)
+        };
         named(stray).or_else(|| named(item))
     }
 

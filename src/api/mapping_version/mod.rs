@@ -8,13 +8,15 @@ mod rates;
 mod traits;
 mod transform;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::common::SecretKeySelector;
 
 pub use consent::ConsentMapping;
 pub use event::{EventMapping, EventTrigger, PropertyMapping};
@@ -85,6 +87,27 @@ pub struct MappingVersionSpec {
     /// What becomes of each CRM object.
     #[schemars(length(min = 1, max = 64))]
     pub objects: Vec<ObjectMapping>,
+}
+
+impl MappingVersionSpec {
+    /// The keys of Secrets that the mapping's transforms name.
+    pub fn secrets(&self) -> BTreeSet<SecretKeySelector> {
+        let chains = self.objects.iter().flat_map(|object| {
+            let identities = object.identity.iter().map(|identity| &identity.transforms);
+            let traits = object.traits.iter().map(|rule| &rule.transforms);
+            let properties = object.events.iter().flat_map(|event| &event.properties);
+            identities
+                .chain(traits)
+                .chain(properties.map(|property| &property.transforms))
+        });
+        chains
+            .flatten()
+            .filter_map(|transform| match transform {
+                Transform::HmacSha256(key) => Some(key.secret_key_ref.clone()),
+                _ => None,
+            })
+            .collect()
+    }
 }
 
 /// Someone who is asked about a contract.

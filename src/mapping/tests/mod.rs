@@ -19,7 +19,7 @@ pub(super) fn spec(yaml: &str) -> MappingVersionSpec {
 }
 
 /// A sink that takes `crm_id`, `account_id` and `email`, holds what is Personal, and requires these purposes.
-fn sink(require: &[&str]) -> CdpSinkSpec {
+pub(super) fn sink(require: &[&str]) -> CdpSinkSpec {
     let mut sink: CdpSinkSpec = serde_saphyr::from_str(
         "
 segment: {endpoint: https://cdp.example, writeKey: {secretKeyRef: {name: cdp, key: key}}}

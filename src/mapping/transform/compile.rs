@@ -50,7 +50,11 @@ impl Compiler<'_> {
                 TraitType::List => "; the transforms split and multiSelect make a list",
                 _ => "",
             };
-            let what = if transforms.is_empty() { "it is" } else { "the transforms leave" };
+            let what = if transforms.is_empty() {
+                "it is"
+            } else {
+                "the transforms leave"
+            };
             self.errors.add(
                 format_args!("{path}.type"),
                 format!("{what} {stray}, which does not fit {kind:?}{hint}"),
@@ -113,7 +117,11 @@ impl Compiler<'_> {
             }
             Transform::Date { zone, .. } => {
                 let days = Kinds::FIELD.or(Kinds::TEXT).or(Kinds::DATE);
-                let days = if zone.is_some() { days.or(Kinds::TIMESTAMP) } else { days };
+                let days = if zone.is_some() {
+                    days.or(Kinds::TIMESTAMP)
+                } else {
+                    days
+                };
                 of("date", days, Kinds::DATE, true)
             }
             Transform::Decimal { .. } => of("decimal", text.or(Kinds::DECIMAL), Kinds::DECIMAL, true),
@@ -125,7 +133,12 @@ impl Compiler<'_> {
             } => {
                 let amounts = text.or(Kinds::DECIMAL).or(Kinds::MONEY).or(Kinds::AMOUNT);
                 let fixed = to.is_some() || (currency_from.is_none() && currency.is_some());
-                of("money", amounts, if fixed { Kinds::AMOUNT } else { Kinds::MONEY }, false)
+                of(
+                    "money",
+                    amounts,
+                    if fixed { Kinds::AMOUNT } else { Kinds::MONEY },
+                    false,
+                )
             }
             Transform::Default { .. } => of("default", kinds, kinds.or(Kinds::of(self.to)), false),
             Transform::Coalesce { .. } => of("coalesce", kinds, kinds.or(Kinds::FIELD), false),
@@ -261,7 +274,8 @@ impl Compiler<'_> {
 
     fn indexes(&mut self, names: &[String], path: &str) -> Vec<usize> {
         let (fields, errors) = (&mut *self.fields, &mut *self.errors);
-        let index = |(position, name): (usize, &String)| fields.index(name, &format!("{path}.fields[{position}]"), errors);
+        let index =
+            |(position, name): (usize, &String)| fields.index(name, &format!("{path}.fields[{position}]"), errors);
         names.iter().enumerate().map(index).collect()
     }
 
@@ -344,8 +358,10 @@ impl Compiler<'_> {
     fn formats(&mut self, formats: &[String], path: &str) {
         for (position, format) in formats.iter().enumerate() {
             if let Some(fault) = instant::fault(format) {
-                self.errors
-                    .add(format_args!("{path}.formats[{position}]"), format!("{format:?} {fault}"));
+                self.errors.add(
+                    format_args!("{path}.formats[{position}]"),
+                    format!("{format:?} {fault}"),
+                );
             }
         }
     }
@@ -393,8 +409,10 @@ impl Compiler<'_> {
 
     fn separator(&mut self, separator: &str, path: &str) -> String {
         if separator.is_empty() {
-            self.errors
-                .add(format_args!("{path}.separator"), "is empty; name what stands between the parts");
+            self.errors.add(
+                format_args!("{path}.separator"),
+                "is empty; name what stands between the parts",
+            );
         }
         separator.to_owned()
     }

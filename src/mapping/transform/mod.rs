@@ -172,7 +172,8 @@ impl Step {
     }
 
     fn apply_one<'m>(&'m self, value: Current<'m>, fields: &'m [Field<'m>]) -> Result<Current<'m>, Rule<'m>> {
-        let some = |found: Option<Cow<'m, str>>, rule: &'static str| found.map(Current::Text).ok_or(Cow::Borrowed(rule));
+        let some =
+            |found: Option<Cow<'m, str>>, rule: &'static str| found.map(Current::Text).ok_or(Cow::Borrowed(rule));
         match (self, value) {
             (Step::Trim, value) => Ok(Current::Text(text::trimmed(value.text()?))),
             (Step::CollapseSpaces, value) => Ok(Current::Text(text::collapsed(value.text()?))),
@@ -231,9 +232,10 @@ impl Step {
             }
             (Step::Timestamp(_), _) => Err(Cow::Borrowed(instant::NOT_A_LOCAL_TIME)),
             (Step::Date(_), Current::Date(date)) => Ok(Current::Date(date)),
-            (Step::Date(days), Current::Timestamp(instant)) => {
-                days.of(instant).map(Current::Date).ok_or(Cow::Borrowed(instant::NOT_A_DATE))
-            }
+            (Step::Date(days), Current::Timestamp(instant)) => days
+                .of(instant)
+                .map(Current::Date)
+                .ok_or(Cow::Borrowed(instant::NOT_A_DATE)),
             (Step::Date(days), value) => Ok(Current::Date(days.read(&value.text()?)?)),
             (Step::Decimal { .. }, Current::Decimal(decimal)) => Ok(Current::Decimal(decimal)),
             (Step::Decimal { .. }, Current::Integer(integer)) => Ok(Current::Decimal(Decimal::from(integer))),
