@@ -17,6 +17,7 @@ static MAPPING: LazyLock<MappingVersionSpec> = LazyLock::new(|| {
         "
 mapping: everything
 version: 1.0.0
+rates: {base: EUR, date: 2026-11-01, rates: {USD: '1.0834', JPY: '163.5'}}
 enums: {table: {a: b, 'true': 'yes', '1': one}}
 objects:
 - object: Contact
@@ -47,6 +48,33 @@ objects:
   - {trait: default, from: F, type: Integer, transforms: [{default: {value: '7'}}], onError: Keep}
   - {trait: joined, type: String, cel: \"[record.F, record.G].filter(x, x != null).join(' ')\", onError: Keep}
   - {trait: computed, type: String, cel: \"string(record.F).lowerAscii().split('a').join(string(record.G))\", onError: Keep}
+  - {trait: spaces, from: F, type: String, transforms: [{collapseSpaces: {}}], onError: Keep}
+  - {trait: spaces_twice, from: F, type: String, transforms: [{collapseSpaces: {}}, {collapseSpaces: {}}], onError: Keep}
+  - {trait: nfc, from: F, type: String, transforms: [{nfc: {}}], onError: Keep}
+  - {trait: nfc_twice, from: F, type: String, transforms: [{nfc: {}}, {nfc: {}}], onError: Keep}
+  - {trait: title, from: F, type: String, transforms: [{title: {}}], onError: Keep}
+  - {trait: email, from: F, type: String, transforms: [{email: {}}], onError: Keep}
+  - {trait: email_twice, from: F, type: String, transforms: [{email: {}}, {email: {}}], onError: Keep}
+  - {trait: url, from: F, type: String, transforms: [{url: {defaultScheme: https}}], onError: Keep}
+  - {trait: url_twice, from: F, type: String, transforms: [{url: {defaultScheme: https}}, {url: {}}], onError: Keep}
+  - {trait: country, from: F, type: String, transforms: [{isoCountry: {}}], onError: Keep}
+  - {trait: country_twice, from: F, type: String, transforms: [{isoCountry: {}}, {isoCountry: {}}], onError: Keep}
+  - {trait: language, from: F, type: String, transforms: [{isoLanguage: {}}], onError: Keep}
+  - {trait: currency, from: F, type: String, transforms: [{isoCurrency: {}}], onError: Keep}
+  - {trait: money, from: F, type: Money, transforms: [{money: {currencyFrom: G, currency: USD, to: JPY, groupSeparator: ','}}], onError: Keep}
+  - {trait: own_money, from: F, type: Money, transforms: [{money: {currency: KWD}}], onError: Keep}
+  - {trait: words, from: F, type: Boolean, transforms: [{boolean: {trueWords: [a, '1'], falseWords: ['', DE]}}], onError: Keep}
+  - {trait: strict, from: F, type: Enum, transforms: [{enum: {table: table, otherwise: Keep}}], onError: Keep}
+  - {trait: many, from: F, type: List, items: String, transforms: [{multiSelect: {}}, {upper: {}}], onError: Keep}
+  - {trait: numbers, from: F, type: List, items: Decimal, transforms: [{split: {separator: ','}}], onError: Keep}
+  - {trait: json, from: F, type: Json, onError: Keep}
+  - {trait: found, from: F, type: String, transforms: [{jsonPath: {path: '$..a'}}], onError: Keep}
+  - {trait: slice, from: F, type: String, transforms: [{slice: {start: -3, length: 2}}], onError: Keep}
+  - {trait: redact, from: F, type: String, transforms: [{redact: {keepFirst: 1, keepLast: 2}}], onError: Keep}
+  - {trait: regex, from: F, type: String, transforms: [{regexReplace: {pattern: '(\\w)\\W', replacement: '${1}-'}}], onError: Keep}
+  - {trait: strict_local, from: F, type: Timestamp, transforms: [{timestamp: {zone: Europe/Berlin, ambiguous: Reject}}], onError: Keep}
+  - {trait: formatted, from: F, type: Date, transforms: [{date: {formats: ['%d.%m.%Y', '%Y-%m-%d'], zone: Asia/Kolkata}}], onError: Keep}
+  - {trait: coalesced, from: F, type: String, transforms: [{coalesce: {fields: [G]}}, {concat: {fields: [G], separator: '/'}}], onError: Keep}
   - {trait: instant, type: Timestamp, cel: 'timestamp(record.F)', onError: Keep}
   - {trait: secret, from: Secret__c, type: String, classification: Sensitive}
   consent:
@@ -81,6 +109,10 @@ fn any_text() -> impl Strategy<Value = String> {
         "[-+]?[0-9.,']{0,40}([eE][-+]?[0-9]{1,9})?",
         r"\+?[0-9 ()./-]{0,30}( ?x[0-9]{1,4})?",
         "[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,12})?(Z|[+-][0-9]{2}:?[0-9]{2})?)?",
+        "[a-zA-Z.+-]{1,8}@[a-zA-Zäß.-]{1,10}\\.[a-z]{1,4}",
+        "(https?://)?[a-zA-Zä.-]{1,12}(:[0-9]{1,5})?(/[a-z %?#]{0,6})?",
+        "([A-Z]{3} ?)?-?[0-9,]{1,20}(\\.[0-9]{0,20})?( ?[A-Z]{3})?",
+        r#"(\{"a": ?(-?[0-9]{1,30}(\.[0-9]{1,9})?|"x"|null|\[ 1, \{"a":2\}\]) ?\}|\[1, ?2\]|\{)"#,
         prop::sample::select(vec!["", "NA", "null", "true", "a", "DE", "Germany"]).prop_map(str::to_owned),
     ]
 }
@@ -163,7 +195,7 @@ proptest! {
         let fields = fields(&f, &g);
         let record = record(&fields);
         if let Ok(mapped) = PLAN.map(&record) {
-            for name in ["trim", "lower", "upper", "e164"] {
+            for name in ["trim", "lower", "upper", "e164", "spaces", "nfc", "email", "url", "country"] {
                 prop_assert_eq!(find(&mapped, name), find(&mapped, &format!("{name}_twice")), "{}", name);
             }
         }

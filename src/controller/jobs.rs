@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{names, template};
 use crate::api::common::{SecretKeySelector, exit};
 use crate::api::job_template::{SECRET_VOLUME_PREFIX, STATE_VOLUME};
-use crate::api::{CdpSinkSpec, CrmSourceSpec, JobTemplate, SyncPipeline};
+use crate::api::{CdpSinkSpec, CrmSourceSpec, JobTemplate, MappingVersionSpec, SyncPipeline};
 use crate::secrets::MOUNT;
 
 /// The workers' ServiceAccount in every tenant's namespace, where a template names no other.
@@ -189,6 +189,7 @@ pub fn sync_job(
     run: &Run<'_>,
     source: &CrmSourceSpec,
     sink: &CdpSinkSpec,
+    mapping: Option<&MappingVersionSpec>,
     worker: &WorkerImage,
 ) -> Job {
     let name = pipeline.name_any();
@@ -222,7 +223,11 @@ pub fn sync_job(
             (SLOT_ANNOTATION.to_owned(), run.slot.to_string()),
         ]),
         words: words.map(str::to_owned).to_vec(),
-        secrets: source_secrets(source).into_iter().chain(sink_secrets(sink)).collect(),
+        secrets: source_secrets(source)
+            .into_iter()
+            .chain(sink_secrets(sink))
+            .chain(mapping.into_iter().flat_map(MappingVersionSpec::secrets))
+            .collect(),
         claim: Some(names::state_claim(&name)),
         template: pipeline.spec.job_template.as_ref(),
         backoff_limit: RUN_BACKOFF_LIMIT,
@@ -319,6 +324,14 @@ mod tests {
             "identity": {"userId": "crm_id"},
         }))
         .unwrap();
+        let mapping: MappingVersionSpec = serde_json::from_value(json!({
+            "mapping": "m", "version": "1.0.0",
+            "objects": [{"object": "Contact", "entity": "Person", "identity": [
+                {"kind": "crm_id", "from": "Id"},
+                {"kind": "hash", "from": "Email", "transforms": [{"hmacSha256": {"secretKeyRef": {"name": "hash", "key": "pepper"}}}]},
+            ]}],
+        }))
+        .unwrap();
         let run = Run {
             name: "people-contacts-1",
             stream: "contacts",
@@ -330,12 +343,13 @@ mod tests {
             image: "ferrygate:1".into(),
             pull_policy: "Never".into(),
         };
-        let job = serde_json::to_value(sync_job(&pipeline, &run, &source, &sink, &worker)).unwrap();
+        let job = serde_json::to_value(sync_job(&pipeline, &run, &source, &sink, Some(&mapping), &worker)).unwrap();
         let pod = &job["spec"]["template"]["spec"];
         let container = &pod["containers"][0];
         assert_eq!(
             (
                 &job["metadata"]["ownerReferences"][0]["uid"],
+                &pod["volumes"][2]["secret"]["items"],
                 &pod["volumes"][1]["secret"]["items"],
                 &container["args"][9],
                 &container["securityContext"]["allowPrivilegeEscalation"],
@@ -345,10 +359,11 @@ mod tests {
             (
                 &json!("u-1"),
                 &json!([{"key": "id", "path": "id"}, {"key": "secret", "path": "secret"}]),
+                &json!([{"key": "pepper", "path": "pepper"}]),
                 &json!("people-contacts-1"),
                 &json!(false),
                 &json!(true),
-                Some(3),
+                Some(4),
             )
         );
     }

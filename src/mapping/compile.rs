@@ -1,15 +1,18 @@
 //! From what a user wrote to a plan, with everything that is wrong with it at once.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::cel::Expression;
 use super::error::{CompileError, Errors, did_you_mean};
 use super::fields::Fields;
+use super::money::Rates;
 use super::plan::{Chain, Event, Identity, Plan, Purpose, Source, Trait};
-use super::transform::Step;
-use super::typed::Kinds;
+use super::transform::{Compiler, Step};
+use super::typed::{Current, Kinds, Type, Values};
+use super::value::Value;
 use crate::api::mapping_version::{
-    Entity, EventTrigger, IdentityKey, MappingVersionSpec, ObjectMapping, TraitMapping, TraitType, Transform,
+    Entity, EventTrigger, IdentityKey, MappingVersionSpec, ObjectMapping, OnNull, TraitMapping, TraitType, Transform,
 };
 use crate::api::{CdpSinkSpec, Classification};
 
@@ -27,9 +30,14 @@ pub(super) fn check(spec: &MappingVersionSpec, errors: &mut Errors) {
         spec.objects.iter().map(|object| &object.object),
         errors,
     );
+    let rates = rates(spec, errors);
     for (position, object) in spec.objects.iter().enumerate() {
-        ObjectCompiler::new(spec, object, position, errors).check();
+        ObjectCompiler::new(spec, rates.as_ref(), object, position, errors).check();
     }
+}
+
+fn rates(spec: &MappingVersionSpec, errors: &mut Errors) -> Option<Arc<Rates>> {
+    spec.rates.as_ref().map(|rates| Arc::new(Rates::compile(rates, errors)))
 }
 
 /// The plan of one object for one sink.
@@ -58,7 +66,8 @@ pub(super) fn plan(spec: &MappingVersionSpec, object: &str, sink: &CdpSinkSpec) 
         return Err(found);
     }
     let mut errors = Errors::default();
-    let plan = ObjectCompiler::new(spec, mapping, position, &mut errors).plan(sink);
+    let rates = rates(spec, &mut errors);
+    let plan = ObjectCompiler::new(spec, rates.as_ref(), mapping, position, &mut errors).plan(sink);
     let found = errors.into_vec();
     if found.is_empty() { Ok(plan) } else { Err(found) }
 }
@@ -124,6 +133,7 @@ fn pair(mapping: &ObjectMapping, position: usize, sink: &CdpSinkSpec, errors: &m
 /// Compiles one object.
 struct ObjectCompiler<'c> {
     spec: &'c MappingVersionSpec,
+    rates: Option<&'c Arc<Rates>>,
     object: &'c ObjectMapping,
     path: String,
     fields: Fields,
@@ -133,12 +143,14 @@ struct ObjectCompiler<'c> {
 impl<'c> ObjectCompiler<'c> {
     fn new(
         spec: &'c MappingVersionSpec,
+        rates: Option<&'c Arc<Rates>>,
         object: &'c ObjectMapping,
         position: usize,
         errors: &'c mut Errors,
     ) -> ObjectCompiler<'c> {
         ObjectCompiler {
             spec,
+            rates,
             object,
             path: format!("spec.objects[{position}]"),
             fields: Fields::default(),
@@ -244,7 +256,7 @@ impl<'c> ObjectCompiler<'c> {
     fn identity(&mut self, position: usize, required: bool) -> Identity {
         let IdentityKey { kind, from, transforms } = &self.object.identity[position];
         let path = format!("{}.identity[{position}]", self.path);
-        let chain = self.chain(from, transforms, TraitType::String, &path);
+        let chain = self.chain(from, transforms, TraitType::String.into(), &path);
         Identity {
             kind: kind.clone(),
             path: format!("identity[{kind}]"),
@@ -259,7 +271,7 @@ impl<'c> ObjectCompiler<'c> {
         Some(Identity {
             kind: group.kind.clone(),
             path: format!("group[{}]", group.kind),
-            chain: self.chain(&group.from, &[], TraitType::String, &path),
+            chain: self.chain(&group.from, &[], TraitType::String.into(), &path),
             required: false,
         })
     }
@@ -270,7 +282,7 @@ impl<'c> ObjectCompiler<'c> {
         Some(Identity {
             kind: subject.kind.clone(),
             path: format!("subject[{}]", subject.kind),
-            chain: self.chain(&subject.from, &[], TraitType::String, &path),
+            chain: self.chain(&subject.from, &[], TraitType::String.into(), &path),
             required: self.object.entity == Entity::Deal,
         })
     }
@@ -287,20 +299,116 @@ impl<'c> ObjectCompiler<'c> {
 
     fn rule(&mut self, position: usize, rule: &TraitMapping) -> Trait {
         let path = format!("{}.traits[{position}]", self.path);
+        let to = self.to(rule.kind, rule.items, rule.table.as_deref(), &rule.transforms, &path);
+        let default = self.default(rule, &to, &path);
         let chain = match (&rule.from, &rule.cel) {
-            (Some(from), None) => self.chain(from, &rule.transforms, rule.kind, &path),
-            (None, Some(source)) => self.computed(source, &rule.transforms, rule.kind, &path),
+            (Some(from), None) => self.chain(from, &rule.transforms, to, &path),
+            (None, Some(source)) => self.computed(source, &rule.transforms, to, &path),
             _ => {
                 self.errors.add(&path, "a trait has exactly one of from, cel");
-                self.chain("Id", &[], TraitType::String, &path)
+                self.chain("Id", &[], TraitType::String.into(), &path)
             }
         };
         Trait {
             name: rule.name.clone(),
             chain,
             on_null: rule.on_null,
+            default,
             on_error: rule.on_error,
         }
+    }
+
+    /// The value for `onNull: Default`.
+    fn default(&mut self, rule: &TraitMapping, to: &Type, path: &str) -> Option<Value<'static>> {
+        let path = format!("{path}.default");
+        let text = match (rule.on_null, &rule.default) {
+            (OnNull::Default, Some(text)) => text,
+            (OnNull::Default, None) => {
+                self.errors
+                    .add(&path, "onNull: Default needs default, the value to take");
+                return None;
+            }
+            (_, Some(_)) => {
+                self.errors
+                    .add(&path, "only onNull: Default takes it; say so, or leave default out");
+                return None;
+            }
+            (_, None) => return None,
+        };
+        match Current::parse(text, to).map(|value| value.fit(to).map(|value| value.owned())) {
+            Ok(Ok(value)) => Some(value),
+            Ok(Err(_)) => None,
+            Err(rule) => {
+                self.errors
+                    .add(&path, format!("{text:?} {rule}, and the type is {:?}", to.kind));
+                None
+            }
+        }
+    }
+
+    /// The type that a chain ends in, with what it says of items and of the table.
+    fn to(
+        &mut self,
+        kind: TraitType,
+        items: Option<TraitType>,
+        table: Option<&str>,
+        transforms: &[Transform],
+        path: &str,
+    ) -> Type {
+        use TraitType::{Enum, Json, List, Money};
+        let mut to = Type::from(kind);
+        if kind == List {
+            let item = items.filter(|item| !matches!(item, Money | List | Json));
+            to.items = Some(Box::new(Type::from(item.unwrap_or(TraitType::String))));
+        }
+        match (kind, items) {
+            (List, None) => self.errors.add(
+                format_args!("{path}.items"),
+                "a List needs items: the type of its items, like String",
+            ),
+            (List, Some(item @ (Money | List | Json))) => self.errors.add(
+                format_args!("{path}.items"),
+                format!("a List's items can't be {item:?}, only values of one part"),
+            ),
+            (List, Some(_)) => {}
+            (_, Some(_)) => self.errors.add(
+                format_args!("{path}.items"),
+                format!("only a List has items, and the type is {kind:?}"),
+            ),
+            (_, None) => {}
+        }
+        let checked = match &mut to {
+            Type { kind: Enum, .. } => &mut to,
+            Type { items: Some(items), .. } if items.kind == Enum => &mut **items,
+            _ => {
+                if table.is_some() {
+                    self.errors.add(
+                        format_args!("{path}.enum"),
+                        format!("only an Enum, or a List of them, has a table, and the type is {kind:?}"),
+                    );
+                }
+                return to;
+            }
+        };
+        let last = transforms.iter().rev().find_map(|transform| match transform {
+            Transform::Enum { table, .. } => Some(table.as_str()),
+            _ => None,
+        });
+        match table.or(last).map(|name| (name, self.spec.enums.get(name))) {
+            Some((name, Some(entries))) => checked.values = Some(Values::new(name, entries.values())),
+            // the transform itself says that there is no such table
+            Some((_, None)) if table.is_none() => {}
+            Some((name, None)) => {
+                let hint = did_you_mean(name, self.spec.enums.keys().map(String::as_str));
+                self.errors
+                    .add(format_args!("{path}.enum"), format!("no enum table {name:?}{hint}"));
+            }
+            None => self.errors.add(
+                format_args!("{path}.enum"),
+                "an Enum needs enum, the table of its values, or the transform enum",
+            ),
+        }
+        to
     }
 
     fn purposes(&mut self) -> Vec<Purpose> {
@@ -353,9 +461,16 @@ impl<'c> ObjectCompiler<'c> {
                 .filter(|(_, property)| property.classification <= highest)
             {
                 let path = format!("{path}.properties[{place}]");
+                let to = self.to(
+                    property.kind,
+                    property.items,
+                    property.table.as_deref(),
+                    &property.transforms,
+                    &path,
+                );
                 properties.push((
                     property.property.clone(),
-                    self.chain(&property.from, &property.transforms, property.kind, &path),
+                    self.chain(&property.from, &property.transforms, to, &path),
                 ));
             }
             events.push(Event {
@@ -369,23 +484,23 @@ impl<'c> ObjectCompiler<'c> {
     }
 
     /// A field's value, transformed.
-    fn chain(&mut self, from: &str, transforms: &[Transform], kind: TraitType, path: &str) -> Chain {
+    fn chain(&mut self, from: &str, transforms: &[Transform], to: Type, path: &str) -> Chain {
         let field = self.fields.index(from, &format!("{path}.from"), self.errors);
         Chain {
             source: Source::Field(field),
-            steps: self.steps(transforms, Kinds::FIELD, kind, path),
-            kind,
+            steps: self.steps(transforms, Kinds::FIELD, &to, path),
+            to,
         }
     }
 
     /// An expression's value, transformed.
-    fn computed(&mut self, source: &str, transforms: &[Transform], kind: TraitType, path: &str) -> Chain {
+    fn computed(&mut self, source: &str, transforms: &[Transform], to: Type, path: &str) -> Chain {
         let cel = format!("{path}.cel");
         let Some(expression) = self.expression(source, None, &cel) else {
-            return self.chain("Id", &[], TraitType::String, path);
+            return self.chain("Id", &[], TraitType::String.into(), path);
         };
         let kinds = expression
-            .check(kind, !transforms.is_empty())
+            .check(to.kind, !transforms.is_empty())
             .unwrap_or_else(|message| {
                 self.errors.add(&cel, message);
                 Kinds::FIELD
@@ -395,9 +510,9 @@ impl<'c> ObjectCompiler<'c> {
             steps: if transforms.is_empty() {
                 Vec::new()
             } else {
-                self.steps(transforms, kinds, kind, path)
+                self.steps(transforms, kinds, &to, path)
             },
-            kind,
+            to,
         }
     }
 
@@ -412,30 +527,15 @@ impl<'c> ObjectCompiler<'c> {
         }
     }
 
-    fn steps(&mut self, transforms: &[Transform], mut kinds: Kinds, kind: TraitType, path: &str) -> Vec<Step> {
-        let steps = transforms
-            .iter()
-            .enumerate()
-            .map(|(position, transform)| {
-                let path = format!("{path}.transforms[{position}]");
-                Step::compile(
-                    transform,
-                    kind,
-                    &self.spec.enums,
-                    &path,
-                    &mut kinds,
-                    &mut self.fields,
-                    self.errors,
-                )
-            })
-            .collect();
-        if let Some(stray) = kinds.outside(Kinds::fitting(kind)) {
-            self.errors.add(
-                format_args!("{path}.type"),
-                format!("the transforms leave {stray}, which does not fit {kind:?}"),
-            );
-        }
-        steps
+    fn steps(&mut self, transforms: &[Transform], kinds: Kinds, to: &Type, path: &str) -> Vec<Step> {
+        let mut compiler = Compiler {
+            spec: self.spec,
+            rates: self.rates,
+            to,
+            fields: &mut self.fields,
+            errors: self.errors,
+        };
+        compiler.steps(transforms, kinds, path)
     }
 }
 

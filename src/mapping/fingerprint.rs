@@ -1,5 +1,6 @@
 //! Whether what would be delivered differs from what was delivered last.
 
+use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
 
 use super::value::{Mapped, Value};
@@ -115,10 +116,8 @@ impl Writer {
                 self.0.update(integer.to_be_bytes());
             }
             Value::Decimal(decimal) => {
-                let decimal = decimal.normalize();
                 self.tag(3);
-                self.0.update(decimal.mantissa().to_be_bytes());
-                self.0.update(decimal.scale().to_be_bytes());
+                self.decimal(*decimal);
             }
             Value::Boolean(boolean) => {
                 self.tag(4);
@@ -133,7 +132,27 @@ impl Writer {
                 self.0.update(date.year().to_be_bytes());
                 self.0.update([date.month().unsigned_abs(), date.day().unsigned_abs()]);
             }
+            Value::Money(money) => {
+                self.tag(7);
+                self.decimal(money.amount);
+                self.text(money.currency);
+            }
+            Value::List(items) => {
+                self.tag(8);
+                self.count(items.len());
+                items.iter().for_each(|item| self.value(item));
+            }
+            Value::Json(document) => {
+                self.tag(9);
+                self.text(document);
+            }
         }
+    }
+
+    fn decimal(&mut self, decimal: Decimal) {
+        let decimal = decimal.normalize();
+        self.0.update(decimal.mantissa().to_be_bytes());
+        self.0.update(decimal.scale().to_be_bytes());
     }
 }
 
@@ -143,6 +162,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::mapping::value::Money;
 
     fn mapped(traits: Vec<(&'static str, Value<'static>)>) -> Mapped<'static> {
         Mapped {
@@ -158,6 +178,13 @@ mod tests {
 
     fn text(text: &'static str) -> Value<'static> {
         Value::String(Cow::Borrowed(text))
+    }
+
+    fn money(currency: &'static str) -> Value<'static> {
+        Value::Money(Money {
+            amount: 1.into(),
+            currency,
+        })
     }
 
     #[test]
@@ -186,6 +213,13 @@ mod tests {
             mapped(vec![("a", Value::Decimal(1.into()))]),
             mapped(vec![("a", Value::Boolean(true))]),
             mapped(vec![("a", Value::Boolean(false))]),
+            mapped(vec![("a", Value::Json(Cow::Borrowed("1")))]),
+            mapped(vec![("a", Value::List(vec![]))]),
+            mapped(vec![("a", Value::List(vec![text("1")]))]),
+            mapped(vec![("a", Value::List(vec![text("1"), text("1")]))]),
+            mapped(vec![("a", Value::List(vec![Value::List(vec![text("1")]), text("1")]))]),
+            mapped(vec![("a", money("EUR"))]),
+            mapped(vec![("a", money("USD"))]),
         ];
         let mut other = mapped(vec![]);
         other.user_id = None;

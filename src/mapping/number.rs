@@ -1,5 +1,7 @@
 //! Exact numbers from digits: never a float on the way.
 
+use std::borrow::Cow;
+
 use rust_decimal::Decimal;
 
 /// What a decimal number can't be.
@@ -91,7 +93,12 @@ pub(super) fn plain_digits(
     text: &str,
     decimal_separator: char,
     group_separator: Option<char>,
-) -> Result<String, &'static str> {
+) -> Result<Cow<'_, str>, &'static str> {
+    let plain = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
+    let points = text.bytes().filter(|byte| *byte == b'.').count();
+    if decimal_separator == '.' && points <= 1 && text.bytes().all(plain) {
+        return Ok(Cow::Borrowed(text));
+    }
     let (whole, fraction) = match text.split_once(decimal_separator) {
         None => (text, None),
         Some((whole, fraction)) => (whole, Some(fraction)),
@@ -126,7 +133,7 @@ pub(super) fn plain_digits(
     if points > usize::from(fraction.is_some()) {
         Err(NOT_A_NUMBER)
     } else {
-        Ok(plain)
+        Ok(Cow::Owned(plain))
     }
 }
 

@@ -3,17 +3,19 @@
 use std::borrow::Cow;
 
 use jiff::tz::TimeZone;
+use secrecy::ExposeSecret;
 
 use super::cel::Expression;
 use super::error::{CompileError, Errors, Rejection};
 use super::fields::Fields;
 use super::transform::Step;
-use super::typed::{Current, Rule};
+use super::typed::{Current, Rule, Type};
 use super::value::{Mapped, MappedEvent, Trigger, Value};
 use super::{compile, fingerprint, instant, schema};
-use crate::api::CdpSinkSpec;
-use crate::api::mapping_version::{Entity, MappingVersionSpec, OnError, OnNull, TraitType};
+use crate::api::mapping_version::{Entity, MappingVersionSpec, OnError, OnNull};
+use crate::api::{CdpSinkSpec, SecretValue};
 use crate::record::{Field, Record};
+use crate::secrets::{SecretError, Secrets};
 use crate::source::ObjectDescription;
 
 /// One object's mapping, compiled for one sink. It is `Send` and `Sync`, and holds no record.
@@ -34,7 +36,7 @@ pub struct Plan {
 pub(super) struct Chain {
     pub source: Source,
     pub steps: Vec<Step>,
-    pub kind: TraitType,
+    pub to: Type,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,8 @@ pub(super) struct Trait {
     pub name: String,
     pub chain: Chain,
     pub on_null: OnNull,
+    /// The value for `onNull: Default`.
+    pub default: Option<Value<'static>>,
     pub on_error: OnError,
 }
 
@@ -107,6 +111,36 @@ impl Plan {
     /// Each use of a field that the object lacks (or that the user may not see), with the names that come near.
     pub fn check_schema(&self, description: &ObjectDescription) -> Result<(), Vec<CompileError>> {
         schema::check(&self.fields.names, &self.fields.uses, description)
+    }
+
+    /// Reads the keys that the plan's hashes need, once and before the first record. The key's bytes are those of the Secret's
+    /// value without white space at its end.
+    ///
+    /// # Errors
+    ///
+    /// Where a Secret or a key of it is not there, or is empty.
+    pub fn read_keys(&mut self, secrets: &Secrets) -> Result<(), SecretError> {
+        let chains = self.traits.iter_mut().map(|rule| &mut rule.chain);
+        let identities = self.user.iter_mut().chain(&mut self.group).chain(&mut self.external);
+        let properties = self.events.iter_mut().flat_map(|event| &mut event.properties);
+        let chains = chains
+            .chain(identities.map(|identity| &mut identity.chain))
+            .chain(properties.map(|(_, chain)| chain));
+        for step in chains.flat_map(|chain| &mut chain.steps) {
+            if let Step::Hmac(key) = step {
+                let value = secrets.read(&SecretValue {
+                    secret_key_ref: key.selector.clone(),
+                })?;
+                if value.expose_secret().is_empty() {
+                    return Err(SecretError::Missing {
+                        secret: key.selector.name.clone(),
+                        key: key.selector.key.clone(),
+                    });
+                }
+                key.read(value.expose_secret().as_bytes());
+            }
+        }
+        Ok(())
     }
 
     /// Maps a record.
@@ -206,12 +240,12 @@ impl Chain {
                 Some(field) => Current::of(field),
                 None => return Err(Cow::Borrowed("was not read from the CRM")),
             },
-            Source::Cel(expression) => expression.value(fields, self.kind, !self.steps.is_empty())?,
+            Source::Cel(expression) => expression.value(fields, self.to.kind, !self.steps.is_empty())?,
         };
         for step in &self.steps {
             value = step.apply(value, fields)?;
         }
-        value.fit(self.kind)
+        value.fit(&self.to)
     }
 }
 
@@ -251,6 +285,7 @@ impl Trait {
         match self.on_null {
             OnNull::Keep => Ok(None),
             OnNull::Unset => Ok(Some(Value::Null)),
+            OnNull::Default => Ok(self.default.as_ref().map(Value::borrowed)),
             OnNull::Reject => Err(reject(null_rule)),
         }
     }

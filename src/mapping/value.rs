@@ -25,6 +25,55 @@ pub enum Value<'a> {
     Timestamp(Timestamp),
     /// A day of the calendar.
     Date(Date),
+    /// An amount of money.
+    Money(Money),
+    /// Values of one type, without nulls.
+    List(Vec<Value<'a>>),
+    /// A JSON document without white space between its parts.
+    Json(Cow<'a, str>),
+}
+
+impl Value<'_> {
+    /// The same value, holding its text itself.
+    pub(super) fn owned(self) -> Value<'static> {
+        match self {
+            Value::Null => Value::Null,
+            Value::String(text) => Value::String(Cow::Owned(text.into_owned())),
+            Value::Integer(integer) => Value::Integer(integer),
+            Value::Decimal(decimal) => Value::Decimal(decimal),
+            Value::Boolean(boolean) => Value::Boolean(boolean),
+            Value::Timestamp(timestamp) => Value::Timestamp(timestamp),
+            Value::Date(date) => Value::Date(date),
+            Value::Money(money) => Value::Money(money),
+            Value::List(items) => Value::List(items.into_iter().map(Value::owned).collect()),
+            Value::Json(document) => Value::Json(Cow::Owned(document.into_owned())),
+        }
+    }
+
+    /// The same value, borrowed from this one where it is text.
+    pub(super) fn borrowed(&self) -> Value<'_> {
+        match self {
+            Value::Null => Value::Null,
+            Value::String(text) => Value::String(Cow::Borrowed(text)),
+            Value::Integer(integer) => Value::Integer(*integer),
+            Value::Decimal(decimal) => Value::Decimal(*decimal),
+            Value::Boolean(boolean) => Value::Boolean(*boolean),
+            Value::Timestamp(timestamp) => Value::Timestamp(*timestamp),
+            Value::Date(date) => Value::Date(*date),
+            Value::Money(money) => Value::Money(*money),
+            Value::List(items) => Value::List(items.iter().map(Value::borrowed).collect()),
+            Value::Json(document) => Value::Json(Cow::Borrowed(document)),
+        }
+    }
+}
+
+/// An exact amount in a currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Money {
+    /// The amount, without zeros at the end of its fraction.
+    pub amount: Decimal,
+    /// The currency's ISO 4217 code.
+    pub currency: &'static str,
 }
 
 /// A record as the canonical entity, with what one sink may hold of it.

@@ -29,14 +29,22 @@ pub(super) struct Connected {
     pub(super) description: ObjectDescription,
 }
 
-/// Compiles the stream's part of the mapping; an error lists everything that is wrong with it.
-pub(super) fn compile(spec: &RunSpec) -> Result<Plan, Stop> {
-    Plan::compile(&spec.mapping, &spec.stream.object, &spec.sink).map_err(|errors| {
+/// Compiles the stream's part of the mapping, and reads the keys that it hashes with; an error lists everything that is wrong
+/// with it.
+pub(super) fn compile(spec: &RunSpec, secrets: &Secrets) -> Result<Plan, Stop> {
+    let mut plan = Plan::compile(&spec.mapping, &spec.stream.object, &spec.sink).map_err(|errors| {
         Stop::new(
             Outcome::ConfigurationInvalid,
             format!("mapping {} does not compile: {}", mapping_name(spec), listed(&errors)),
         )
-    })
+    })?;
+    plan.read_keys(secrets).map_err(|error| {
+        Stop::new(
+            Outcome::ConfigurationInvalid,
+            format!("mapping {}: {error}", mapping_name(spec)),
+        )
+    })?;
+    Ok(plan)
 }
 
 /// The mapping and its version, as dead letters and messages name it.

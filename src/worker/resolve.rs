@@ -129,6 +129,7 @@ mod tests {
             review_by: None,
             release_notes: None,
             enums: Default::default(),
+            rates: None,
             objects: Vec::new(),
         };
         MappingVersion::new(name, spec)

@@ -112,7 +112,7 @@ async fn run(
     shutdown: &CancellationToken,
     report: &mut Report,
 ) -> Result<(), Stop> {
-    let plan = prepare::compile(spec)?;
+    let plan = prepare::compile(spec, secrets)?;
     let opened = {
         let spec = spec.clone();
         blocking("state", move || prepare::open(&spec)).await?

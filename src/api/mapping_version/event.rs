@@ -1,5 +1,6 @@
 //! Events derived from changes of a record.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -36,8 +37,12 @@ pub enum EventTrigger {
 }
 
 /// One property of an event.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    cel,
+    validation = Rule::new("(self.type == 'List') == has(self.items)").message("type: List and items go together")
+)]
 pub struct PropertyMapping {
     /// The property's name.
     #[schemars(length(min = 1, max = 255))]
@@ -48,6 +53,13 @@ pub struct PropertyMapping {
     /// The property's type.
     #[serde(rename = "type")]
     pub kind: TraitType,
+    /// Of a `List`: the type of its items, as of a trait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<TraitType>,
+    /// Of an `Enum`, or of a `List` of them: the table of the allowed values, as of a trait.
+    #[serde(default, rename = "enum", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub table: Option<String>,
     /// What is done to the field's value, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

@@ -4,10 +4,11 @@ mod consent;
 mod event;
 mod identity;
 mod object;
+mod rates;
 mod traits;
 mod transform;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -15,12 +16,15 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::common::SecretKeySelector;
+
 pub use consent::ConsentMapping;
 pub use event::{EventMapping, EventTrigger, PropertyMapping};
 pub use identity::{IdentityKey, IdentityReference, Subject, SubjectEntity};
 pub use object::{Dependent, DependentKind, Entity, ObjectMapping};
+pub use rates::ExchangeRates;
 pub use traits::{Deprecation, OnError, OnNull, TraitMapping, TraitType};
-pub use transform::{Otherwise, Transform};
+pub use transform::{AmbiguousTime, CountryCode, LanguageCode, Otherwise, Rounding, Transform};
 
 /// One version of one named mapping. Immutable: a change is a new version in a new object.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,9 +81,33 @@ pub struct MappingVersionSpec {
     /// Tables by name, from the CRM's value to the canonical one, for the `enum` transform.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub enums: BTreeMap<String, BTreeMap<String, String>>,
+    /// The rates by which the `money` transform converts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<ExchangeRates>,
     /// What becomes of each CRM object.
     #[schemars(length(min = 1, max = 64))]
     pub objects: Vec<ObjectMapping>,
+}
+
+impl MappingVersionSpec {
+    /// The keys of Secrets that the mapping's transforms name.
+    pub fn secrets(&self) -> BTreeSet<SecretKeySelector> {
+        let chains = self.objects.iter().flat_map(|object| {
+            let identities = object.identity.iter().map(|identity| &identity.transforms);
+            let traits = object.traits.iter().map(|rule| &rule.transforms);
+            let properties = object.events.iter().flat_map(|event| &event.properties);
+            identities
+                .chain(traits)
+                .chain(properties.map(|property| &property.transforms))
+        });
+        chains
+            .flatten()
+            .filter_map(|transform| match transform {
+                Transform::HmacSha256(key) => Some(key.secret_key_ref.clone()),
+                _ => None,
+            })
+            .collect()
+    }
 }
 
 /// Someone who is asked about a contract.

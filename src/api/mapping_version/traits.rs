@@ -14,7 +14,10 @@ use crate::api::common::Classification;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     cel,
-    validation = Rule::new("has(self.from) != has(self.cel)").message("a trait has exactly one of from, cel")
+    validation = Rule::new("has(self.from) != has(self.cel)").message("a trait has exactly one of from, cel"),
+    validation = Rule::new("(has(self.onNull) && self.onNull == 'Default') == has(self.default)")
+        .message("onNull: Default and default go together"),
+    validation = Rule::new("(self.type == 'List') == has(self.items)").message("type: List and items go together")
 )]
 pub struct TraitMapping {
     /// The trait's name in the canonical entity.
@@ -32,6 +35,14 @@ pub struct TraitMapping {
     /// The trait's type.
     #[serde(rename = "type")]
     pub kind: TraitType,
+    /// Of a `List`: the type of its items, any but `Money`, `List` and `Json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<TraitType>,
+    /// Of an `Enum`, or of a `List` of them: the table in `spec.enums` whose canonical values are the ones allowed. By default
+    /// the table of the last `enum` transform.
+    #[serde(default, rename = "enum", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub table: Option<String>,
     /// What is done to the field's value, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -39,6 +50,10 @@ pub struct TraitMapping {
     /// What becomes of a null.
     #[serde(default)]
     pub on_null: OnNull,
+    /// The value for `onNull: Default`, as text of the trait's type; a list's as a JSON array.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub default: Option<String>,
     /// What becomes of a value that a transform or the type refuses: `Reject`, `Null` or `Keep`. Write `"Null"` with quotes:
     /// YAML reads a plain one as null, which is taken for it, but which client-side `kubectl apply` leaves out.
     #[serde(default, deserialize_with = "null_by_name")]
@@ -91,6 +106,14 @@ pub enum TraitType {
     Timestamp,
     /// A day of the calendar, delivered as `YYYY-MM-DD`.
     Date,
+    /// An exact amount and its ISO 4217 currency, delivered as `{"amount": 12.5, "currency": "EUR"}`.
+    Money,
+    /// Text that is one of the canonical values of a table.
+    Enum,
+    /// Values of one type, in order.
+    List,
+    /// A JSON document, delivered as it is but for white space.
+    Json,
 }
 
 /// What becomes of a null.
@@ -101,6 +124,8 @@ pub enum OnNull {
     Keep,
     /// The trait is delivered as null: the CDP forgets it.
     Unset,
+    /// The trait is delivered with the value of `default`.
+    Default,
     /// The record is rejected to the dead letters.
     Reject,
 }

@@ -89,11 +89,14 @@ async fn perform(work: &Work, pipeline: &SyncPipeline, context: &Context, now: T
         Work::CreateClaim => create_claim(context, &claim::state_claim(pipeline)).await,
         Work::PatchClaim(patch) => patch_claim(context, pipeline, patch).await,
         Work::Create(run) => {
+            let mapping = Name::of(pipeline).beside(run.borrowed().mapping);
+            let mapping = context.cache.lock().mappings().get(&mapping).cloned();
             let job = jobs::sync_job(
                 pipeline,
                 &run.borrowed(),
                 &run.source.spec,
                 &run.sink.spec,
+                mapping.as_ref().map(|mapping| &mapping.spec),
                 &context.worker,
             );
             create_job(context, &job, pipeline.uid().as_deref()).await?;

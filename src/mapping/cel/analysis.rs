@@ -5,7 +5,7 @@ use cel::ParseErrors;
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
 
 use super::environment::{self, ENVIRONMENT, FUNCTIONS};
-use super::{Fault, Gives};
+use super::{Fault, Gives, types};
 use crate::mapping::error::did_you_mean;
 
 const RECORD: &str = "record";
@@ -115,6 +115,9 @@ impl<'s> Analysis<'s> {
                     }
                 }
                 call.args.iter_mut().for_each(|argument| self.resolve(argument));
+                if let Some(message) = types::fault(call) {
+                    self.fault(id, message);
+                }
             }
             Expr::List(list) => list.elements.iter_mut().for_each(|element| self.resolve(element)),
             Expr::Map(map) => {
@@ -260,6 +263,8 @@ pub(super) fn gives(expression: &IdedExpr) -> Option<Gives> {
         },
         Expr::List(_) => Some(Gives::List),
         Expr::Map(_) => Some(Gives::Map),
+        // filter and map gather a list, all and exists a bool, and others say what they give in the end
+        Expr::Comprehension(comprehension) => gives(&comprehension.result).or_else(|| gives(&comprehension.accu_init)),
         Expr::Call(call) => match call.func_name.as_str() {
             operators::CONDITIONAL => match &call.args[..] {
                 [_, first, second] => either(first, second),
@@ -268,6 +273,13 @@ pub(super) fn gives(expression: &IdedExpr) -> Option<Gives> {
             operators::ADD => match &call.args[..] {
                 [left, right] => match (gives(left), gives(right)) {
                     (Some(left), Some(right)) if left == right => Some(left),
+                    _ => None,
+                },
+                _ => None,
+            },
+            operators::SUBSTRACT | operators::MULTIPLY | operators::DIVIDE => match &call.args[..] {
+                [left, right] => match (gives(left), gives(right)) {
+                    (Some(left @ (Gives::Integer | Gives::Double)), Some(right)) if left == right => Some(left),
                     _ => None,
                 },
                 _ => None,

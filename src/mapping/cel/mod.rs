@@ -6,10 +6,15 @@
 //!
 //! A field's null is CEL's `null`. A number is an `int` where the CRM sent neither fraction nor exponent, else a `double`;
 //! dates and instants are text, which `timestamp()` reads, Salesforce's `+0000` included.
+//!
+//! What an expression costs is bounded twice: by an estimate when it is compiled (`cost`), and by the text that it may read
+//! of one record.
 
 mod analysis;
+mod cost;
 mod environment;
 mod shortcut;
+mod types;
 
 use std::borrow::Cow;
 
@@ -26,6 +31,10 @@ use self::shortcut::Shortcut;
 use super::typed::{Current, Kinds, Rule};
 use crate::api::mapping_version::TraitType;
 use crate::record::Field;
+
+/// The most bytes of text that an expression may read of one record: what the estimate of its cost can't tell.
+const LONGEST: usize = 65_536;
+const TOO_LONG: &str = "the expression's fields hold more than 65,536 bytes of text together";
 
 /// A compiled expression.
 #[derive(Debug)]
@@ -69,8 +78,10 @@ impl Gives {
     fn fits(self, kind: TraitType) -> bool {
         matches!(
             (self, kind),
-            (Gives::Text, TraitType::String | TraitType::Date)
-                | (Gives::Integer, TraitType::Integer | TraitType::Decimal)
+            (
+                Gives::Text,
+                TraitType::String | TraitType::Date | TraitType::Enum | TraitType::Json
+            ) | (Gives::Integer, TraitType::Integer | TraitType::Decimal)
                 | (Gives::Boolean, TraitType::Boolean)
                 | (Gives::Timestamp, TraitType::Timestamp)
         )
@@ -86,6 +97,8 @@ impl Gives {
             (Gives::Text, TraitType::Timestamp) => "; wrap it in timestamp(), or add the transform timestamp",
             (_, TraitType::String) => "; wrap it in string()",
             (Gives::Double, TraitType::Integer) => "; wrap it in int()",
+            (_, TraitType::Money) => "; add the transforms decimal and money",
+            (_, TraitType::List) => "; give a string, and add the transform split or multiSelect",
             _ => "",
         };
         format!("the expression gives {}, which is no {kind:?}{hint}", self.name())
@@ -124,6 +137,9 @@ impl Expression {
         let mut analysis = Analysis::new(source, program.source_info(), value.is_some());
         analysis.resolve(&mut root);
         let fields = analysis.finish()?;
+        if let Some(message) = cost::fault(&root) {
+            return Err(vec![Fault { at: None, message }]);
+        }
         let mut variables: Vec<(String, usize)> = fields
             .into_iter()
             .map(|name| {
@@ -188,6 +204,16 @@ impl Expression {
     }
 
     fn interpret<'m>(&'m self, fields: &'m [Field<'m>]) -> Result<(Current<'m>, Option<Gives>), Rule<'m>> {
+        let read = self.variables.iter().filter_map(|(_, field)| fields.get(*field));
+        let length: usize = read
+            .map(|field| match field {
+                Field::Text(text) => text.len(),
+                _ => 0,
+            })
+            .sum();
+        if length > LONGEST {
+            return Err(Cow::Borrowed(TOO_LONG));
+        }
         let scope = Scope {
             variables: &self.variables,
             fields,

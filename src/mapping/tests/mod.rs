@@ -14,12 +14,12 @@ fn mapping(object: &str) -> MappingVersionSpec {
     ))
 }
 
-fn spec(yaml: &str) -> MappingVersionSpec {
+pub(super) fn spec(yaml: &str) -> MappingVersionSpec {
     serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
 }
 
 /// A sink that takes `crm_id`, `account_id` and `email`, holds what is Personal, and requires these purposes.
-fn sink(require: &[&str]) -> CdpSinkSpec {
+pub(super) fn sink(require: &[&str]) -> CdpSinkSpec {
     let mut sink: CdpSinkSpec = serde_saphyr::from_str(
         "
 segment: {endpoint: https://cdp.example, writeKey: {secretKeyRef: {name: cdp, key: key}}}

@@ -73,6 +73,24 @@ fn typed(out: &mut Vec<u8>, value: &Value<'_>) {
             let _ = MILLISECONDS.print_date(date, &mut *out);
             out.push(b'"');
         }
+        Value::Money(money) => {
+            out.extend_from_slice(b"{\"amount\":");
+            decimal(out, &money.amount);
+            out.extend_from_slice(b",\"currency\":");
+            text(out, money.currency);
+            out.push(b'}');
+        }
+        Value::List(items) => {
+            out.push(b'[');
+            for (position, item) in items.iter().enumerate() {
+                if position > 0 {
+                    out.push(b',');
+                }
+                typed(out, item);
+            }
+            out.push(b']');
+        }
+        Value::Json(document) => out.extend_from_slice(document.as_bytes()),
     }
 }
 

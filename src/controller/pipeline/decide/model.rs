@@ -164,6 +164,7 @@ impl World {
             &run.borrowed(),
             &run.source.spec,
             &run.sink.spec,
+            None,
             &worker,
         ))
     }

@@ -472,6 +472,7 @@ fn a_status_that_was_lost_is_recalled_from_the_jobs_and_those_that_were_supersed
         &run.borrowed(),
         &run.source.spec,
         &run.sink.spec,
+        None,
         &worker,
     ));
     let seeing = |job: &LightJob| {
