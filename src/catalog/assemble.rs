@@ -40,7 +40,9 @@ pub enum CatalogError {
         cause: String,
     },
     /// Two resources claim to be the same version.
-    #[error("mapping {mapping:?} has version {version} twice: in the MappingVersions {first:?} and {second:?}; remove one")]
+    #[error(
+        "mapping {mapping:?} has version {version} twice: in the MappingVersions {first:?} and {second:?}; remove one"
+    )]
     Twice {
         /// The mapping's name.
         mapping: String,
@@ -104,7 +106,15 @@ fn mapping(contracts: &Contracts<'_>, name: &str, resources: &[&MappingVersion])
             entities: contract::entities(&resource.spec),
             further: further(
                 &written(&resource.spec),
-                &["mapping", "version", "owners", "reviewBy", "releaseNotes", "enums", "objects"],
+                &[
+                    "mapping",
+                    "version",
+                    "owners",
+                    "reviewBy",
+                    "releaseNotes",
+                    "enums",
+                    "objects",
+                ],
             ),
         })
         .collect();
@@ -169,7 +179,12 @@ fn pipelines(contracts: &Contracts<'_>, mapping: &str) -> Vec<Pipeline> {
             takes: resolve_mapping(&pipeline.spec.mapping_ref, contracts.mappings.iter().copied())
                 .map(|version| version.spec.version.clone())
                 .map_err(|unresolved| unresolved.to_string()),
-            objects: pipeline.spec.streams.iter().map(|stream| stream.object.clone()).collect(),
+            objects: pipeline
+                .spec
+                .streams
+                .iter()
+                .map(|stream| stream.object.clone())
+                .collect(),
             freshness: pipeline
                 .spec
                 .streams
@@ -208,7 +223,10 @@ fn recipients(
             continue;
         }
         let sink = sinks.iter().find(|sink| sink.name_any() == pipeline.sink);
-        let verdict = match (definition.map(|synced| synced.map(|one| one.classification).min()), sink) {
+        let verdict = match (
+            definition.map(|synced| synced.map(|one| one.classification).min()),
+            sink,
+        ) {
             (None, _) => Verdict::NotInVersion,
             // The streams sync another object of the entity, which has no such trait.
             (Some(None), _) => continue,

@@ -16,14 +16,17 @@ pub(super) fn entities(spec: &MappingVersionSpec) -> Vec<Entity> {
     let mut entities: Vec<Entity> = Vec::new();
     for mapped in &spec.objects {
         let name = words::text(&written(&mapped.entity));
-        let position = entities.iter().position(|entity| entity.name == name).unwrap_or_else(|| {
-            entities.push(Entity {
-                name,
-                objects: Vec::new(),
-                traits: Vec::new(),
+        let position = entities
+            .iter()
+            .position(|entity| entity.name == name)
+            .unwrap_or_else(|| {
+                entities.push(Entity {
+                    name,
+                    objects: Vec::new(),
+                    traits: Vec::new(),
+                });
+                entities.len() - 1
             });
-            entities.len() - 1
-        });
         add(&mut entities[position], mapped, &spec.enums);
     }
     entities
@@ -42,7 +45,10 @@ fn add(entity: &mut Entity, mapped: &ObjectMapping, tables: &Tables) {
         }
     }
     for dependent in &mapped.dependents {
-        let target = entity.traits.iter_mut().find(|known| known.name == dependent.trait_name);
+        let target = entity
+            .traits
+            .iter_mut()
+            .find(|known| known.name == dependent.trait_name);
         if let Some(target) = target.filter(|target| !target.dependents.contains(dependent)) {
             target.dependents.push(dependent.clone());
         }
@@ -57,7 +63,11 @@ fn object(mapped: &ObjectMapping, tables: &Tables) -> Object {
         let reference = part.get(name)?;
         Some(Term {
             label: label.into(),
-            text: format!("{} from the field {}", member(reference, "kind"), member(reference, "from")),
+            text: format!(
+                "{} from the field {}",
+                member(reference, "kind"),
+                member(reference, "from")
+            ),
         })
     };
     Object {
@@ -70,11 +80,24 @@ fn object(mapped: &ObjectMapping, tables: &Tables) -> Object {
         .into_iter()
         .flatten()
         .collect(),
-        consent: list("consent").iter().map(|consent| source(consent, "purpose", tables)).collect(),
+        consent: list("consent")
+            .iter()
+            .map(|consent| source(consent, "purpose", tables))
+            .collect(),
         events: list("events").iter().map(|happens| event(happens, tables)).collect(),
         further: further(
             &part,
-            &["object", "entity", "identity", "group", "subject", "traits", "dependents", "events", "consent"],
+            &[
+                "object",
+                "entity",
+                "identity",
+                "group",
+                "subject",
+                "traits",
+                "dependents",
+                "events",
+                "consent",
+            ],
         ),
     }
 }
@@ -102,7 +125,9 @@ fn event(part: &Value, tables: &Tables) -> Event {
     Event {
         name: member(part, "name"),
         when: words::trigger(&part["when"]),
-        properties: properties.map(|property| source(property, "property", tables)).collect(),
+        properties: properties
+            .map(|property| source(property, "property", tables))
+            .collect(),
         further: further(part, &["name", "when", "properties"]),
     }
 }

@@ -47,11 +47,15 @@ fn differences(before: &Trait, after: &Trait) -> Vec<&'static str> {
         ("how the value is prepared", |one, other| {
             (&one.steps, &one.tables) == (&other.steps, &other.tables)
         }),
-        ("what happens without a value", |one, other| one.on_null == other.on_null),
+        ("what happens without a value", |one, other| {
+            one.on_null == other.on_null
+        }),
         ("what happens with a value that can't be used", |one, other| {
             one.on_error == other.on_error
         }),
-        ("classification", |one, other| one.classification == other.classification),
+        ("classification", |one, other| {
+            one.classification == other.classification
+        }),
         ("meaning", |one, other| one.description == other.description),
         ("whether it is critical", |one, other| one.critical == other.critical),
         ("deprecation", |one, other| one.deprecated == other.deprecated),
@@ -69,7 +73,13 @@ fn differences(before: &Trait, after: &Trait) -> Vec<&'static str> {
     if before.dependents != after.dependents {
         differing.push("what rests on it");
     }
-    if differing.is_empty() && before.definitions.iter().zip(&after.definitions).any(|(one, other)| one.further != other.further) {
+    if differing.is_empty()
+        && before
+            .definitions
+            .iter()
+            .zip(&after.definitions)
+            .any(|(one, other)| one.further != other.further)
+    {
         differing.push("further rules");
     }
     differing
@@ -96,7 +106,11 @@ pub(super) fn traits(versions: &[Version], current: usize) -> Vec<TraitHistory> 
 }
 
 fn history(versions: &[Version], current: usize, shown: usize, entity: &str, found: &Trait) -> TraitHistory {
-    let in_version = |version: &Version| version.entity(entity).is_some_and(|entity| entity.find(&found.name).is_some());
+    let in_version = |version: &Version| {
+        version
+            .entity(entity)
+            .is_some_and(|entity| entity.find(&found.name).is_some())
+    };
     let first = versions.iter().position(in_version).unwrap_or(shown);
     let number = |position: usize| versions[position].number.clone();
     let mut changes = vec![(number(first), What::Added)];
@@ -133,5 +147,9 @@ fn replaces(versions: &[Version], histories: &[TraitHistory], position: usize) -
                 .and_then(Trait::deprecated)
                 .is_some_and(|deprecation| deprecation.use_instead.as_ref() == Some(&this.name))
     };
-    histories.iter().filter(points_here).map(|other| other.name.clone()).collect()
+    histories
+        .iter()
+        .filter(points_here)
+        .map(|other| other.name.clone())
+        .collect()
 }

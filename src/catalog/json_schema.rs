@@ -46,7 +46,11 @@ struct Property<'a> {
 #[derive(PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shape {
-    #[serde(rename = "type", skip_serializing_if = "Vec::is_empty", serialize_with = "one_or_many")]
+    #[serde(
+        rename = "type",
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "one_or_many"
+    )]
     kind: Vec<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     format: Option<&'static str>,
@@ -56,6 +60,20 @@ struct Shape {
     maximum: Option<i64>,
     #[serde(rename = "enum", skip_serializing_if = "Option::is_none")]
     values: Option<Vec<Value>>,
+}
+
+impl Shape {
+    /// Allows the values of another shape as well.
+    fn take_in(&mut self, values: Option<Vec<Value>>) {
+        self.values = match (self.values.take(), values) {
+            (Some(mut known), Some(more)) => {
+                let new: Vec<_> = more.into_iter().filter(|value| !known.contains(value)).collect();
+                known.extend(new);
+                Some(known)
+            }
+            _ => None,
+        };
+    }
 }
 
 /// The schema of an entity's traits as one version delivers them.
@@ -80,7 +98,12 @@ pub(super) fn of_entity(mapping: &Mapping, version: &Version, entity: &Entity) -
         ),
         kind: "object",
         properties: properties.collect(),
-        required: entity.traits.iter().filter(always).map(|found| found.name.as_str()).collect(),
+        required: entity
+            .traits
+            .iter()
+            .filter(always)
+            .map(|found| found.name.as_str())
+            .collect(),
         additional_properties: false,
     })
 }
@@ -114,9 +137,17 @@ fn always_there(definition: &Definition) -> bool {
 fn of_trait(found: &Trait) -> Property<'_> {
     let mut shapes: Vec<Shape> = Vec::new();
     for definition in &found.definitions {
-        let shape = shape(&definition.kind, definition.on_null == "Unset", definition.values.as_deref());
-        if !shapes.contains(&shape) {
-            shapes.push(shape);
+        let shape = shape(
+            &definition.kind,
+            definition.on_null == "Unset",
+            definition.values.as_deref(),
+        );
+        match shapes
+            .iter_mut()
+            .find(|known| known.kind == shape.kind && known.format == shape.format)
+        {
+            Some(known) => known.take_in(shape.values),
+            None => shapes.push(shape),
         }
     }
     let alone = if shapes.len() == 1 { shapes.pop() } else { None };

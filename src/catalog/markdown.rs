@@ -8,7 +8,9 @@ use super::{change_words, standing_words};
 
 /// The list of the mappings.
 pub(super) fn index(catalog: &Catalog) -> String {
-    let mut page = String::from("# Customer data catalog\n\n| Mapping | Namespace | Current version | Traits |\n| --- | --- | --- | --- |\n");
+    let mut page = String::from(
+        "# Customer data catalog\n\n| Mapping | Namespace | Current version | Traits |\n| --- | --- | --- | --- |\n",
+    );
     for mapping in &catalog.mappings {
         let Some(current) = mapping.current() else { continue };
         let traits: usize = current.entities.iter().map(|entity| entity.traits.len()).sum();
@@ -55,13 +57,24 @@ fn owners(page: &mut String, version: &Version) {
     }
     page.push_str("## Who to ask\n\n| Team | Contact | Part |\n| --- | --- | --- |\n");
     for owner in &version.owners {
-        let _ = writeln!(page, "| {} | {} | {:?} |", text(&owner.team), text(&owner.contact), owner.role);
+        let _ = writeln!(
+            page,
+            "| {} | {} | {:?} |",
+            text(&owner.team),
+            text(&owner.contact),
+            owner.role
+        );
     }
     page.push('\n');
 }
 
 fn of_entity(page: &mut String, mapping: &Mapping, entity: &Entity) {
-    let _ = writeln!(page, "## {}\n\nFrom the CRM's {}.\n", text(&entity.name), text(&entity.object_names()));
+    let _ = writeln!(
+        page,
+        "## {}\n\nFrom the CRM's {}.\n",
+        text(&entity.name),
+        text(&entity.object_names())
+    );
     if !entity.traits.is_empty() {
         page.push_str("| Trait | Meaning | Type | From | Classification |\n| --- | --- | --- | --- | --- |\n");
         for found in &entity.traits {
@@ -79,9 +92,17 @@ fn of_entity(page: &mut String, mapping: &Mapping, entity: &Entity) {
         page.push('\n');
     }
     for object in &entity.objects {
-        sources(page, &format!("How a {} is recognised, in this order", object.name), &object.identity);
+        sources(
+            page,
+            &format!("How a {} is recognised, in this order", object.name),
+            &object.identity,
+        );
         terms(page, &object.references);
-        sources(page, &format!("What a person of {} can agree to", object.name), &object.consent);
+        sources(
+            page,
+            &format!("What a person of {} can agree to", object.name),
+            &object.consent,
+        );
         for event in &object.events {
             let _ = writeln!(page, "### Event {}\n\n{}.\n", text(&event.name), text(&event.when));
             sources(page, "Properties", &event.properties);
@@ -102,7 +123,13 @@ fn sources(page: &mut String, title: &str, sources: &[Source]) {
     }
     let _ = writeln!(page, "**{}**\n", text(title));
     for (position, source) in sources.iter().enumerate() {
-        let _ = write!(page, "{}. {} from {}", position + 1, text(&source.name), code(&source.from));
+        let _ = write!(
+            page,
+            "{}. {} from {}",
+            position + 1,
+            text(&source.name),
+            code(&source.from)
+        );
         let steps = source.steps.iter().map(|step| text(&step.words));
         let further = source
             .further
@@ -198,7 +225,11 @@ fn of_definition(page: &mut String, definition: &Definition) {
 }
 
 fn gone(page: &mut String, mapping: &Mapping) {
-    let gone: Vec<_> = mapping.traits.iter().filter(|history| history.until.is_some()).collect();
+    let gone: Vec<_> = mapping
+        .traits
+        .iter()
+        .filter(|history| history.until.is_some())
+        .collect();
     if gone.is_empty() {
         return;
     }
@@ -243,7 +274,12 @@ fn pipelines(page: &mut String, mapping: &Mapping) {
 fn versions(page: &mut String, mapping: &Mapping) {
     page.push_str("## Versions\n\n");
     for version in &mapping.versions {
-        let _ = writeln!(page, "### {}\n\n{}\n", text(&version.number), standing_words(version.standing));
+        let _ = writeln!(
+            page,
+            "### {}\n\n{}\n",
+            text(&version.number),
+            standing_words(version.standing)
+        );
         for line in version.release_notes.iter().flat_map(|notes| notes.lines()) {
             let _ = writeln!(page, "> {}", text(line));
         }

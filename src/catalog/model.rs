@@ -208,7 +208,9 @@ pub enum Origin {
 impl Trait {
     /// What it means: what the first of its definitions says that says anything.
     pub fn description(&self) -> Option<&str> {
-        self.definitions.iter().find_map(|definition| definition.description.as_deref())
+        self.definitions
+            .iter()
+            .find_map(|definition| definition.description.as_deref())
     }
 
     /// Whether people's work stops when it is wrong.
@@ -227,12 +229,17 @@ impl Trait {
 
     /// Whether it is on its way out.
     pub fn deprecated(&self) -> Option<&Deprecation> {
-        self.definitions.iter().find_map(|definition| definition.deprecated.as_ref())
+        self.definitions
+            .iter()
+            .find_map(|definition| definition.deprecated.as_ref())
     }
 
     /// Its type's name in the contract.
     pub fn kind(&self) -> &str {
-        self.definitions.first().map(|definition| definition.kind.as_str()).unwrap_or_default()
+        self.definitions
+            .first()
+            .map(|definition| definition.kind.as_str())
+            .unwrap_or_default()
     }
 }
 
@@ -325,7 +332,9 @@ impl Mapping {
 
     /// The page of a trait of an entity, if it has that trait.
     pub fn history(&self, entity: &str, name: &str) -> Option<&TraitHistory> {
-        self.traits.iter().find(|history| history.entity == entity && history.name == name)
+        self.traits
+            .iter()
+            .find(|history| history.entity == entity && history.name == name)
     }
 
     /// The pipelines that take a version.

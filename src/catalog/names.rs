@@ -48,10 +48,29 @@ mod tests {
     #[test]
     fn no_name_leaves_its_folder_or_takes_anothers_place() {
         let mut folder = Folder::default();
-        let named = ["email", "../../etc/passwd", "E-Mail", "e/mail", "…", "", "2.1.0", ".hidden"].map(|name| folder.name(name));
+        let named = [
+            "email",
+            "../../etc/passwd",
+            "E-Mail",
+            "e/mail",
+            "…",
+            "",
+            "2.1.0",
+            ".hidden",
+        ]
+        .map(|name| folder.name(name));
         assert_eq!(
             named,
-            ["email", "etc-passwd", "e-mail", "e-mail-2", "unnamed", "unnamed-2", "2.1.0", "hidden"]
+            [
+                "email",
+                "etc-passwd",
+                "e-mail",
+                "e-mail-2",
+                "unnamed",
+                "unnamed-2",
+                "2.1.0",
+                "hidden"
+            ]
         );
     }
 }

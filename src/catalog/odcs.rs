@@ -3,11 +3,10 @@
 //! An entity and an event are an object of its schema each. What the standard has no member for stands in `customProperties`.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::model::{Definition, Entity, Event, Mapping, Origin, Source, Standing, Trait, Version};
 use super::names::file_name;
-use super::words::{Step, Term};
+use super::words::{self, Step, Term};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,7 +27,7 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sla_properties: Vec<Agreement<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    custom_properties: Vec<Custom>,
+    custom_properties: Vec<Custom<'a>>,
 }
 
 #[derive(Serialize)]
@@ -48,7 +47,7 @@ struct Object<'a> {
     description: String,
     properties: Vec<Property<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    custom_properties: Vec<Custom>,
+    custom_properties: Vec<Custom<'a>>,
 }
 
 #[derive(Serialize)]
@@ -70,7 +69,7 @@ struct Property<'a> {
     #[serde(skip_serializing_if = "String::is_empty")]
     transform_description: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    custom_properties: Vec<Custom>,
+    custom_properties: Vec<Custom<'a>>,
 }
 
 #[derive(Serialize)]
@@ -95,9 +94,30 @@ struct Agreement<'a> {
 }
 
 #[derive(Serialize)]
-struct Custom {
-    property: &'static str,
-    value: Value,
+struct Custom<'a> {
+    property: &'a str,
+    value: CustomValue<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum CustomValue<'a> {
+    Text(String),
+    List(Vec<String>),
+    Rules(Vec<Rules<'a>>),
+}
+
+/// What holds of a trait where it comes from one CRM object.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Rules<'a> {
+    object: &'a str,
+    on_null: &'a str,
+    on_error: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    valid_values: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    further: Vec<String>,
 }
 
 /// The document of one version, in YAML.
@@ -105,7 +125,11 @@ pub(super) fn of_version(mapping: &Mapping, version: &Version) -> String {
     let document = Document {
         api_version: "v3.0.2",
         kind: "DataContract",
-        id: format!("urn:ferrygate:{}:{}", file_name(&mapping.namespace), file_name(&mapping.name)),
+        id: format!(
+            "urn:ferrygate:{}:{}",
+            file_name(&mapping.namespace),
+            file_name(&mapping.name)
+        ),
         name: &mapping.name,
         version: &version.number,
         status: match version.standing {
@@ -116,7 +140,10 @@ pub(super) fn of_version(mapping: &Mapping, version: &Version) -> String {
         },
         tenant: &mapping.namespace,
         description: Description {
-            purpose: format!("What customer data platforms receive from the CRM by the mapping {}.", mapping.name),
+            purpose: format!(
+                "What customer data platforms receive from the CRM by the mapping {}.",
+                mapping.name
+            ),
             usage: version.release_notes.as_deref(),
         },
         schema: schema(version),
@@ -139,11 +166,13 @@ pub(super) fn of_version(mapping: &Mapping, version: &Version) -> String {
             })
             .collect(),
         sla_properties: agreements(mapping, version),
-        custom_properties: [version.review_by.map(|day| custom("reviewBy", day.to_string()))]
-            .into_iter()
-            .flatten()
-            .chain(terms(&version.further))
-            .collect(),
+        custom_properties: [
+            version.review_by.map(|day| text("reviewBy", day.to_string())),
+            list("further", version.further.iter().map(said).collect()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     };
     // Nothing in it can fail to be written: its keys are text.
     serde_saphyr::to_string(&document).unwrap_or_default()
@@ -161,12 +190,12 @@ fn schema(version: &Version) -> Vec<Object<'_>> {
 }
 
 fn of_entity(entity: &Entity) -> Object<'_> {
-    let mut custom_properties = Vec::new();
+    let (mut identity, mut consent, mut further) = (Vec::new(), Vec::new(), Vec::new());
     for object in &entity.objects {
-        custom_properties.extend(object.identity.iter().map(|key| custom("identity", named(&object.name, key))));
-        custom_properties.extend(object.consent.iter().map(|consent| custom("consent", named(&object.name, consent))));
-        custom_properties.extend(terms(&object.references));
-        custom_properties.extend(terms(&object.further));
+        identity.extend(object.identity.iter().map(|key| named(&object.name, key)));
+        consent.extend(object.consent.iter().map(|purpose| named(&object.name, purpose)));
+        let terms = object.references.iter().chain(&object.further);
+        further.extend(terms.map(|term| format!("{}: {}", object.name, said(term))));
     }
     Object {
         name: &entity.name,
@@ -174,7 +203,14 @@ fn of_entity(entity: &Entity) -> Object<'_> {
         physical_name: entity.object_names(),
         description: format!("The canonical entity {}.", entity.name),
         properties: entity.traits.iter().map(of_trait).collect(),
-        custom_properties,
+        custom_properties: [
+            list("identity", identity),
+            list("consent", consent),
+            list("further", further),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     }
 }
 
@@ -184,31 +220,39 @@ fn of_event<'a>(object: &'a str, event: &'a Event) -> Object<'a> {
         logical_type: "object",
         physical_name: object.into(),
         description: format!("An event. {}.", event.when),
-        properties: event.properties.iter().map(|property| of_property(object, property)).collect(),
-        custom_properties: terms(&event.further).collect(),
+        properties: event
+            .properties
+            .iter()
+            .map(|property| of_property(object, property))
+            .collect(),
+        custom_properties: list("further", event.further.iter().map(said).collect())
+            .into_iter()
+            .collect(),
     }
 }
 
 fn of_trait(found: &Trait) -> Property<'_> {
-    let mut custom_properties = Vec::new();
-    for definition in &found.definitions {
-        custom_properties.push(custom("onNull", definition.on_null.clone()));
-        custom_properties.push(custom("onError", definition.on_error.clone()));
-        if let Some(values) = &definition.values {
-            custom_properties.push(custom("validValues", values.clone()));
-        }
-        if let Some(deprecation) = &definition.deprecated {
-            custom_properties.push(custom("deprecatedSince", deprecation.since.clone()));
-            custom_properties.extend(deprecation.remove_after.map(|day| custom("removeAfter", day.to_string())));
-            custom_properties.extend(deprecation.use_instead.clone().map(|other| custom("replacedBy", other)));
-        }
-        custom_properties.extend(terms(&definition.further));
+    let rules = found.definitions.iter().map(|definition| Rules {
+        object: &definition.object,
+        on_null: &definition.on_null,
+        on_error: &definition.on_error,
+        valid_values: definition.values.as_deref(),
+        further: definition.further.iter().map(said).collect(),
+    });
+    let mut custom_properties = vec![Custom {
+        property: "rules",
+        value: CustomValue::Rules(rules.collect()),
+    }];
+    if let Some(deprecation) = found.deprecated() {
+        custom_properties.push(text("deprecatedSince", deprecation.since.clone()));
+        custom_properties.extend(deprecation.remove_after.map(|day| text("removeAfter", day.to_string())));
+        custom_properties.extend(deprecation.use_instead.clone().map(|other| text("replacedBy", other)));
     }
-    let dependents = found.dependents.iter();
-    custom_properties.extend(dependents.map(|dependent| {
-        let words = format!("{:?} {} ({})", dependent.kind, dependent.name, dependent.owner);
-        custom("dependent", words)
-    }));
+    let dependents = found.dependents.iter().map(|dependent| {
+        let kind = words::dependent(dependent.kind);
+        format!("{kind} {} ({})", dependent.name, dependent.owner)
+    });
+    custom_properties.extend(list("dependents", dependents.collect()));
     Property {
         name: &found.name,
         description: found.description(),
@@ -217,11 +261,25 @@ fn of_trait(found: &Trait) -> Property<'_> {
         required: false,
         classification: Some(format!("{:?}", found.classification())),
         critical_data_element: found.critical(),
-        transform_source_objects: found.definitions.iter().map(|definition| definition.object.as_str()).collect(),
+        transform_source_objects: found
+            .definitions
+            .iter()
+            .map(|definition| definition.object.as_str())
+            .collect(),
         transform_logic: joined(found.definitions.iter().map(logic), "; "),
-        transform_description: joined(found.definitions.iter().map(|definition| steps(&definition.steps)), "; "),
+        transform_description: described(&found.definitions),
         custom_properties,
     }
+}
+
+/// What is done to the value, by CRM object where there are several.
+fn described(definitions: &[Definition]) -> String {
+    let of = |definition: &Definition| match (steps(&definition.steps), definitions.len()) {
+        (none, _) if none.is_empty() => none,
+        (said, 1) => said,
+        (said, _) => format!("{}: {said}", definition.object),
+    };
+    joined(definitions.iter().map(of), "; ")
 }
 
 fn of_property<'a>(object: &'a str, property: &'a Source) -> Property<'a> {
@@ -236,7 +294,9 @@ fn of_property<'a>(object: &'a str, property: &'a Source) -> Property<'a> {
         transform_source_objects: vec![object],
         transform_logic: format!("{object}.{}", property.from),
         transform_description: steps(&property.steps),
-        custom_properties: terms(&property.further).collect(),
+        custom_properties: list("further", property.further.iter().map(said).collect())
+            .into_iter()
+            .collect(),
     }
 }
 
@@ -283,13 +343,12 @@ fn agreements<'a>(mapping: &'a Mapping, version: &'a Version) -> Vec<Agreement<'
 }
 
 fn named(object: &str, source: &Source) -> String {
-    let said = [
+    let parts = [
         source.name.clone(),
         format!("from {object}.{}", source.from),
         steps(&source.steps),
     ];
-    let further = source.further.iter().map(|term| format!("{}: {}", term.label, term.text));
-    joined(said.into_iter().chain(further), "; ")
+    joined(parts.into_iter().chain(source.further.iter().map(said)), "; ")
 }
 
 fn steps(steps: &[Step]) -> String {
@@ -300,13 +359,21 @@ fn joined(parts: impl Iterator<Item = String>, between: &str) -> String {
     parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(between)
 }
 
-fn terms(terms: &[Term]) -> impl Iterator<Item = Custom> + '_ {
-    terms.iter().map(|term| custom("contract", format!("{}: {}", term.label, term.text)))
+fn said(term: &Term) -> String {
+    format!("{}: {}", term.label, term.text)
 }
 
-fn custom(property: &'static str, value: impl Into<Value>) -> Custom {
+fn text(property: &str, value: String) -> Custom<'_> {
     Custom {
         property,
-        value: value.into(),
+        value: CustomValue::Text(value),
     }
+}
+
+/// Nothing where there is nothing to list.
+fn list(property: &str, values: Vec<String>) -> Option<Custom<'_>> {
+    (!values.is_empty()).then_some(Custom {
+        property,
+        value: CustomValue::List(values),
+    })
 }

@@ -67,7 +67,32 @@ pub(super) fn further(part: &Value, known: &[&str]) -> Vec<Term> {
 /// A transform in words.
 pub(super) fn step(transform: &Value) -> Step {
     let (name, parameters) = variant(transform);
-    let does = match name.as_str() {
+    let words = match name.as_str() {
+        "enum" => translation(&parameters),
+        "default" => format!(
+            "Where there is no value, take “{}”",
+            parameters.get("value").map(text).unwrap_or_default()
+        ),
+        _ => general_step(&name, &parameters),
+    };
+    Step { name, words }
+}
+
+fn translation(parameters: &Map<String, Value>) -> String {
+    let said = |name: &str| parameters.get(name).map(text).unwrap_or_default();
+    let otherwise = match said("otherwise").as_str() {
+        "Null" => "is taken as no value",
+        "Keep" => "stays as it is",
+        _ => "can't be used",
+    };
+    format!(
+        "Translate by the table “{}”; a value that it lacks {otherwise}",
+        said("table")
+    )
+}
+
+fn general_step(name: &str, parameters: &Map<String, Value>) -> String {
+    let does = match name {
         "trim" => "Remove spaces at both ends",
         "collapseSpaces" => "Turn runs of spaces into one space",
         "lower" => "Write in lower case",
@@ -87,8 +112,6 @@ pub(super) fn step(transform: &Value) -> Step {
         "decimal" => "Read as a decimal number",
         "money" => "Read as an amount of money",
         "boolean" => "Read as yes or no",
-        "enum" => "Translate by a table",
-        "default" => "Where there is no value, take a standard one",
         "coalesce" => "Where there is no value, take that of another field",
         "concat" => "Join with other values",
         "split" => "Take apart at a separator",
@@ -101,15 +124,17 @@ pub(super) fn step(transform: &Value) -> Step {
     };
     let mut said: Vec<String> = parameters
         .iter()
-        .map(|(parameter, value)| format!("{}: {}", label(parameter), value_words(parameter, value)))
+        .map(|(parameter, value)| match value.as_str() {
+            Some(separator) if parameter.ends_with("eparator") => format!("{}: “{separator}”", label(parameter)),
+            _ => format!("{}: {}", label(parameter), text(value)),
+        })
         .collect();
     said.sort();
-    let words = if said.is_empty() {
+    if said.is_empty() {
         does.to_owned()
     } else {
         format!("{does} ({})", said.join("; "))
-    };
-    Step { name, words }
+    }
 }
 
 /// A trait's type, or a property's.
@@ -214,23 +239,12 @@ pub(super) fn sentence(words: &str) -> String {
     }
 }
 
-fn value_words(parameter: &str, value: &Value) -> String {
-    match (parameter, value.as_str()) {
-        ("otherwise", Some("Reject")) => "it can't be used".into(),
-        ("otherwise", Some("Null")) => "it is taken as no value".into(),
-        ("otherwise", Some("Keep")) => "it stays as it is".into(),
-        (_, Some(text)) if parameter.ends_with("eparator") => format!("“{text}”"),
-        _ => text(value),
-    }
-}
-
 /// A member's name in words.
 fn label(name: &str) -> String {
     match name {
         "countryFrom" => "country from the field".into(),
         "currencyFrom" => "currency from the field".into(),
         "zone" => "time zone".into(),
-        "otherwise" => "a value that the table lacks".into(),
         "default" => "otherwise".into(),
         "decimalSeparator" => "before the fraction".into(),
         "groupSeparator" => "between groups of digits".into(),
@@ -278,9 +292,16 @@ mod tests {
             ),
             (
                 json!({"enum": {"table": "lifecycle", "otherwise": "Reject"}}),
-                "Translate by a table (a value that the table lacks: it can't be used; table: lifecycle)",
+                "Translate by the table “lifecycle”; a value that it lacks can't be used",
             ),
-            (json!({"soundLike": {"maxLength": 4, "also": ["a", "b"]}}), "Sound like (also: a, b; max length: 4)"),
+            (
+                json!({"default": {"value": "unknown"}}),
+                "Where there is no value, take “unknown”",
+            ),
+            (
+                json!({"soundLike": {"maxLength": 4, "also": ["a", "b"]}}),
+                "Sound like (also: a, b; max length: 4)",
+            ),
         ];
         for (transform, words) in cases {
             assert_eq!(step(&transform).words, words);

@@ -176,7 +176,11 @@ spec:
     fn a_page_whose_trait_is_gone_is_removed_with_it_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let pages = folder.path().join("catalog/default/customer/person");
-        catalog(folder.path(), "{trait: fax, from: Fax, type: String}, {trait: email, from: Email, type: String}").unwrap();
+        catalog(
+            folder.path(),
+            "{trait: fax, from: Fax, type: String}, {trait: email, from: Email, type: String}",
+        )
+        .unwrap();
         assert!(pages.join("fax.html").exists() && pages.join("email.html").exists());
         fs::write(pages.join("notes.txt"), "ours").unwrap();
         catalog(folder.path(), "{trait: email, from: Email, type: String}").unwrap();
@@ -201,7 +205,11 @@ spec:
         catalog(folder.path(), "").unwrap();
         fs::write(folder.path().join("precious"), "ours").unwrap();
         let outside = folder.path().join("precious").display().to_string();
-        fs::write(folder.path().join("catalog").join(WRITTEN), format!("../precious\n{outside}\n")).unwrap();
+        fs::write(
+            folder.path().join("catalog").join(WRITTEN),
+            format!("../precious\n{outside}\n"),
+        )
+        .unwrap();
         catalog(folder.path(), "").unwrap();
         assert!(folder.path().join("precious").exists());
     }

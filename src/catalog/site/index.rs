@@ -1,9 +1,11 @@
 //! The first page: every mapping with its traits.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 
 use super::{Frame, parts};
-use crate::catalog::model::{Catalog, Entity, Mapping, Verdict};
+use crate::catalog::model::{Catalog, Entity, Mapping, TraitHistory, Verdict, Version};
 use crate::catalog::{standing_words, words};
 
 pub(super) fn page(catalog: &Catalog) -> Markup {
@@ -48,13 +50,18 @@ fn section(mapping: &Mapping) -> Markup {
                 (number) @if number == 1 { " trait" } @else { " traits" } ", namespace " (mapping.namespace) "."
             }
             @for entity in &current.entities { (traits(mapping, entity, "", true)) }
+            (events(mapping, current))
         }
     }
 }
 
 /// The traits of an entity, as a table. `to_folder` leads from the page to the mapping's folder.
 pub(super) fn traits(mapping: &Mapping, entity: &Entity, to_folder: &str, below_mapping: bool) -> Markup {
-    let folder = if below_mapping { format!("{to_folder}{}/", mapping.folder) } else { to_folder.to_owned() };
+    let folder = if below_mapping {
+        format!("{to_folder}{}/", mapping.folder)
+    } else {
+        to_folder.to_owned()
+    };
     let rows = html! {
         @for found in &entity.traits {
             @if let Some(history) = mapping.history(&entity.name, &found.name) {
@@ -67,9 +74,7 @@ pub(super) fn traits(mapping: &Mapping, entity: &Entity, to_folder: &str, below_
                     td { (words::kind(found.kind())) }
                     td { @for definition in &found.definitions { div { (parts::origin(definition)) } } }
                     td { (parts::classification(found.classification())) }
-                    td.number {
-                        (history.recipients.iter().filter(|recipient| recipient.verdict == Verdict::Delivered).count())
-                    }
+                    td { (destinations(history)) }
                 }
             }
         }
@@ -82,6 +87,33 @@ pub(super) fn traits(mapping: &Mapping, entity: &Entity, to_folder: &str, below_
                 &["Trait", "What it means", "Type", "Comes from", "Classification", "Destinations"],
                 rows,
             ))
+        }
+    }
+}
+
+/// The destinations that get a trait.
+fn destinations(history: &TraitHistory) -> Markup {
+    let got = history
+        .recipients
+        .iter()
+        .filter(|recipient| recipient.verdict == Verdict::Delivered);
+    let names: BTreeSet<_> = got.map(|recipient| recipient.sink.as_str()).collect();
+    html! {
+        @if names.is_empty() { span.none { "None" } }
+        @for name in names { div { (name) } }
+    }
+}
+
+fn events(mapping: &Mapping, current: &Version) -> Markup {
+    let objects = current.entities.iter().flat_map(|entity| &entity.objects);
+    let names: Vec<_> = objects
+        .flat_map(|object| &object.events)
+        .map(|event| event.name.as_str())
+        .collect();
+    html! {
+        @if !names.is_empty() {
+            h3 { "Events" span.aside { " that are told as they happen" } }
+            ul.plain { @for name in names { li { a href={ (mapping.folder) "/index.html#events" } { (name) } } } }
         }
     }
 }

@@ -102,7 +102,11 @@ fn pipelines(mapping: &Mapping) -> Markup {
 }
 
 fn gone(mapping: &Mapping) -> Markup {
-    let gone: Vec<_> = mapping.traits.iter().filter(|history| history.shown != mapping.current).collect();
+    let gone: Vec<_> = mapping
+        .traits
+        .iter()
+        .filter(|history| history.shown != mapping.current)
+        .collect();
     html! {
         @if !gone.is_empty() {
             h3 { "Not in this version" }
@@ -175,8 +179,15 @@ fn of_event(object: &Object, event: &Event) -> Markup {
 
 fn of_version(mapping: &Mapping, version: &Version) -> Markup {
     // The pages of a version's folder, from the mapping's own.
-    let beside = |path: &str| path.strip_prefix(&format!("{}/", mapping.folder)).unwrap_or(path).to_owned();
-    let takers: Vec<_> = mapping.taken_by(&version.number).map(|pipeline| pipeline.name.as_str()).collect();
+    let beside = |path: &str| {
+        path.strip_prefix(&format!("{}/", mapping.folder))
+            .unwrap_or(path)
+            .to_owned()
+    };
+    let takers: Vec<_> = mapping
+        .taken_by(&version.number)
+        .map(|pipeline| pipeline.name.as_str())
+        .collect();
     html! {
         div.card #{ "version-" (file_name(&version.number)) } {
             h3 { "Version " (version.number) " " (standing(version.standing)) }

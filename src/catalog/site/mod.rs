@@ -23,7 +23,10 @@ pub(super) fn add(catalog: &Catalog, files: &mut Files) {
     files.insert("assets/entries.js".into(), search::entries(catalog));
     files.insert("index.html".into(), index::page(catalog).into_string());
     for mapping in &catalog.mappings {
-        files.insert(format!("{}/index.html", mapping.folder), mapping::page(mapping).into_string());
+        files.insert(
+            format!("{}/index.html", mapping.folder),
+            mapping::page(mapping).into_string(),
+        );
         for history in &mapping.traits {
             if let Some(page) = trait_page::page(mapping, history) {
                 files.insert(format!("{}/{}.html", mapping.folder, history.page), page.into_string());

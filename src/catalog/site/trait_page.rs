@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{Frame, parts};
 use crate::api::mapping_version::Deprecation;
-use crate::catalog::model::{Definition, Mapping, Origin, Trait, TraitHistory, Verdict, Version};
+use crate::catalog::model::{Definition, Mapping, Origin, Recipient, Trait, TraitHistory, Verdict, Version};
 use crate::catalog::{change_words, file_name, words};
 
 /// The page, or nothing where the history points nowhere.
@@ -143,7 +143,12 @@ fn who(mapping: &Mapping, history: &TraitHistory, version: &Version, found: &Tra
         .entity(&history.entity)
         .into_iter()
         .flat_map(|entity| &entity.objects)
-        .filter(|object| found.definitions.iter().any(|definition| definition.object == object.name))
+        .filter(|object| {
+            found
+                .definitions
+                .iter()
+                .any(|definition| definition.object == object.name)
+        })
         .flat_map(|object| &object.consent)
         .map(|consent| consent.name.as_str())
         .collect();
@@ -186,11 +191,19 @@ fn recipients(history: &TraitHistory) -> Markup {
                         Verdict::Unknown => { span.badge.waiting { "Not known" } " The destination is not among these files." },
                     }
                 }
-                td { @if recipient.purposes.is_empty() { "No agreement needed" } @else { (recipient.purposes.join(", ")) } }
+                td { (agreement(recipient)) }
                 td { (recipient.pipeline) }
                 td { a href={ "../index.html#version-" (file_name(&recipient.version)) } { (recipient.version) } }
             }
         }
+    }
+}
+
+fn agreement(recipient: &Recipient) -> String {
+    match recipient.verdict {
+        Verdict::Unknown => "Not known".into(),
+        _ if recipient.purposes.is_empty() => "No agreement needed".into(),
+        _ => recipient.purposes.join(", "),
     }
 }
 
