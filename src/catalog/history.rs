@@ -37,18 +37,22 @@ pub(super) fn changes(before: &Version, after: &Version) -> Vec<Change> {
     changes
 }
 
+/// Whether a part of two definitions is the same.
+type Same = fn(&Definition, &Definition) -> bool;
+
 /// The parts of a trait that differ, in words.
 fn differences(before: &Trait, after: &Trait) -> Vec<&'static str> {
-    let parts: [(&'static str, fn(&Definition, &Definition) -> bool); 9] = [
-        ("where it comes from", |one, other| {
-            (&one.object, &one.origin) == (&other.object, &other.origin)
+    let parts: [(&'static str, Same); 10] = [
+        ("where it comes from", |one, other| one.origin == other.origin),
+        ("type", |one, other| {
+            (&one.kind, &one.items) == (&other.kind, &other.items)
         }),
-        ("type", |one, other| one.kind == other.kind),
+        ("possible values", |one, other| one.values == other.values),
         ("how the value is prepared", |one, other| {
             (&one.steps, &one.tables) == (&other.steps, &other.tables)
         }),
         ("what happens without a value", |one, other| {
-            one.on_null == other.on_null
+            (&one.on_null, &one.default) == (&other.on_null, &other.default)
         }),
         ("what happens with a value that can't be used", |one, other| {
             one.on_error == other.on_error
@@ -57,30 +61,31 @@ fn differences(before: &Trait, after: &Trait) -> Vec<&'static str> {
             one.classification == other.classification
         }),
         ("meaning", |one, other| one.description == other.description),
-        ("whether it is critical", |one, other| one.critical == other.critical),
         ("deprecation", |one, other| one.deprecated == other.deprecated),
+        ("further rules", |one, other| one.further == other.further),
     ];
-    let as_many = before.definitions.len() == after.definitions.len();
+    let pairs: Vec<_> = after
+        .definitions
+        .iter()
+        .filter_map(|other| {
+            let same_object = |one: &&Definition| one.object == other.object;
+            before.definitions.iter().find(same_object).map(|one| (one, other))
+        })
+        .collect();
+    let other_objects = pairs.len() != before.definitions.len() || pairs.len() != after.definitions.len();
     let mut differing: Vec<_> = parts
         .into_iter()
         .enumerate()
         .filter(|(position, (_, same))| {
-            let mut pairs = before.definitions.iter().zip(&after.definitions);
-            (*position == 0 && !as_many) || pairs.any(|(one, other)| !same(one, other))
+            (*position == 0 && other_objects) || pairs.iter().any(|(one, other)| !same(one, other))
         })
         .map(|(_, (words, _))| words)
         .collect();
+    if before.critical() != after.critical() {
+        differing.push("whether it is critical");
+    }
     if before.dependents != after.dependents {
         differing.push("what rests on it");
-    }
-    if differing.is_empty()
-        && before
-            .definitions
-            .iter()
-            .zip(&after.definitions)
-            .any(|(one, other)| one.further != other.further)
-    {
-        differing.push("further rules");
     }
     differing
 }

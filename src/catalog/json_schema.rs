@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::model::{Definition, Entity, Event, Mapping, Source, Trait, Version};
+use super::model::{Entity, Event, Mapping, Source, Trait, Version};
 use super::names::file_name;
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -43,7 +43,7 @@ struct Property<'a> {
     classification: Option<String>,
 }
 
-#[derive(PartialEq, Serialize)]
+#[derive(Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shape {
     #[serde(
@@ -55,14 +55,27 @@ struct Shape {
     #[serde(skip_serializing_if = "Option::is_none")]
     format: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     minimum: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     maximum: Option<i64>,
     #[serde(rename = "enum", skip_serializing_if = "Option::is_none")]
     values: Option<Vec<Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    items: Option<Box<Shape>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    properties: Option<BTreeMap<&'static str, Shape>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    required: Vec<&'static str>,
 }
 
 impl Shape {
+    fn differs_in_values_alone(&self, other: &Shape) -> bool {
+        let plain = |shape: &Shape| shape.items.is_none() && shape.properties.is_none();
+        plain(self) && plain(other) && self.kind == other.kind && self.format == other.format
+    }
+
     /// Allows the values of another shape as well.
     fn take_in(&mut self, values: Option<Vec<Value>>) {
         self.values = match (self.values.take(), values) {
@@ -84,7 +97,7 @@ pub(super) fn of_entity(mapping: &Mapping, version: &Version, entity: &Entity) -
             found
                 .definitions
                 .iter()
-                .any(|definition| definition.object == object.name && always_there(definition))
+                .any(|definition| definition.object == object.name && definition.always_there())
         });
         everywhere && !found.definitions.is_empty()
     };
@@ -129,24 +142,20 @@ pub(super) fn of_event(mapping: &Mapping, version: &Version, event: &Event) -> S
     })
 }
 
-/// Whether every record delivers the trait.
-fn always_there(definition: &Definition) -> bool {
-    matches!(definition.on_null.as_str(), "Reject" | "Default") && definition.on_error != "Keep"
-}
-
 fn of_trait(found: &Trait) -> Property<'_> {
     let mut shapes: Vec<Shape> = Vec::new();
     for definition in &found.definitions {
+        let nullable = definition.on_null == "Unset";
         let shape = shape(
             &definition.kind,
-            definition.on_null == "Unset",
+            &definition.items,
+            nullable,
             definition.values.as_deref(),
         );
-        match shapes
-            .iter_mut()
-            .find(|known| known.kind == shape.kind && known.format == shape.format)
-        {
-            Some(known) => known.take_in(shape.values),
+        let known = shapes.iter().position(|known| known.differs_in_values_alone(&shape));
+        match known {
+            Some(position) => shapes[position].take_in(shape.values),
+            None if shapes.contains(&shape) => {}
             None => shapes.push(shape),
         }
     }
@@ -163,15 +172,20 @@ fn of_trait(found: &Trait) -> Property<'_> {
 fn of_property(property: &Source) -> Property<'_> {
     Property {
         description: None,
-        shape: Some(shape(&property.kind, false, property.values.as_deref())),
+        shape: Some(shape(
+            &property.kind,
+            &property.items,
+            false,
+            property.values.as_deref(),
+        )),
         any_of: Vec::new(),
         deprecated: false,
         classification: property.classification.map(|named| format!("{named:?}")),
     }
 }
 
-/// What a value of a type looks like. A type that has no one shape of its own is left open.
-fn shape(kind: &str, nullable: bool, values: Option<&[String]>) -> Shape {
+/// What a value of a type looks like; `items` is the type of a list's. A type that has no one shape of its own is left open.
+fn shape(kind: &str, items: &str, nullable: bool, values: Option<&[String]>) -> Shape {
     let (name, format) = match kind {
         "String" | "Enum" => (Some("string"), None),
         "Integer" => (Some("integer"), None),
@@ -180,18 +194,34 @@ fn shape(kind: &str, nullable: bool, values: Option<&[String]>) -> Shape {
         "Timestamp" => (Some("string"), Some("date-time")),
         "Date" => (Some("string"), Some("date")),
         "List" => (Some("array"), None),
+        "Money" => (Some("object"), None),
         _ => (None, None),
     };
     let null = nullable && name.is_some();
+    let list = kind == "List";
     Shape {
         kind: name.into_iter().chain(null.then_some("null")).collect(),
         format,
         minimum: (kind == "Integer").then_some(i64::MIN),
         maximum: (kind == "Integer").then_some(i64::MAX),
-        values: values.map(|values| {
+        values: values.filter(|_| !list).map(|values| {
             let named = values.iter().map(|value| Value::from(value.as_str()));
             named.chain(null.then_some(Value::Null)).collect()
         }),
+        items: (list && !items.is_empty()).then(|| Box::new(shape(items, "", false, values))),
+        properties: (kind == "Money").then(|| {
+            let currency = Shape {
+                pattern: Some("^[A-Z]{3}$"),
+                ..shape("String", "", false, None)
+            };
+            BTreeMap::from([("amount", shape("Decimal", "", false, None)), ("currency", currency)])
+        }),
+        required: if kind == "Money" {
+            vec!["amount", "currency"]
+        } else {
+            Vec::new()
+        },
+        ..Shape::default()
     }
 }
 
@@ -212,4 +242,43 @@ fn written(schema: &Schema<'_>) -> String {
     let mut text = serde_json::to_string_pretty(schema).unwrap_or_default();
     text.push('\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_type_has_its_shape() {
+        let values = ["a".to_owned(), "b".to_owned()];
+        let cases = [
+            (shape("String", "", true, None), json!({"type": ["string", "null"]})),
+            (
+                shape("Enum", "", false, Some(&values)),
+                json!({"type": "string", "enum": ["a", "b"]}),
+            ),
+            (
+                shape("Enum", "", true, Some(&values)),
+                json!({"type": ["string", "null"], "enum": ["a", "b", null]}),
+            ),
+            (
+                shape("List", "Enum", false, Some(&values)),
+                json!({"type": "array", "items": {"type": "string", "enum": ["a", "b"]}}),
+            ),
+            (
+                shape("Money", "", false, None),
+                json!({
+                    "type": "object",
+                    "properties": {"amount": {"type": "number"}, "currency": {"type": "string", "pattern": "^[A-Z]{3}$"}},
+                    "required": ["amount", "currency"],
+                }),
+            ),
+            (shape("Json", "", true, None), json!({})),
+        ];
+        for (shape, expected) in cases {
+            assert_eq!(serde_json::to_value(&shape).unwrap(), expected);
+        }
+    }
 }

@@ -84,7 +84,7 @@ fn of_entity(page: &mut String, mapping: &Mapping, entity: &Entity) {
                 "| {} | {} | {} | {} | {:?} |",
                 text(&found.name),
                 text(found.description().unwrap_or_default()),
-                text(words::kind(found.kind())),
+                text(&found.kind_in_words()),
                 from.join(", "),
                 found.classification()
             );
@@ -160,7 +160,7 @@ fn of_trait(page: &mut String, found: &Trait, history: &TraitHistory) {
     let _ = writeln!(
         page,
         "- Type: {}\n- Classification: {:?}. {}\n- Since version {}",
-        text(words::kind(found.kind())),
+        text(&found.kind_in_words()),
         found.classification(),
         words::classification(&format!("{:?}", found.classification())),
         text(&history.since)
@@ -216,7 +216,7 @@ fn of_definition(page: &mut String, definition: &Definition) {
     let _ = writeln!(
         page,
         "  - Without a value: {}\n  - With a value that can't be used: {}",
-        text(&words::on_null(&definition.on_null)),
+        text(&definition.without_value()),
         text(&words::on_error(&definition.on_error))
     );
     for term in &definition.further {

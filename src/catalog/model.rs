@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::civil::Date;
 
-use super::words::{Step, Term};
+use super::words::{self, Step, Term};
 use crate::api::common::Classification;
 use crate::api::mapping_version::{Dependent, Deprecation, Owner};
 
@@ -129,9 +129,11 @@ pub struct Source {
     pub from: String,
     /// The type's name, where it has one.
     pub kind: String,
+    /// Of a list, the type's name of its items.
+    pub items: String,
     /// What is done to the field's value.
     pub steps: Vec<Step>,
-    /// The values that can come of it, where that is known.
+    /// The values that can come of it, or of a list's items, where that is known.
     pub values: Option<Vec<String>>,
     /// How closely it is kept, where it is said.
     pub classification: Option<Classification>,
@@ -176,7 +178,11 @@ pub struct Definition {
     pub tables: BTreeMap<String, BTreeMap<String, String>>,
     /// The type's name in the contract.
     pub kind: String,
-    /// The values that can come of it, where that is known.
+    /// Of a list, the type's name of its items.
+    pub items: String,
+    /// The standard value in the place of an absent one, where the contract names it.
+    pub default: Option<String>,
+    /// The values that can come of it, or of a list's items, where that is known.
     pub values: Option<Vec<String>>,
     /// What becomes of an absent value: the rule's name in the contract.
     pub on_null: String,
@@ -203,6 +209,31 @@ pub enum Origin {
     Field(String),
     /// A CEL expression over the record.
     Expression(String),
+}
+
+impl Definition {
+    /// Whether a standard value takes the place of one that is absent, so that the rule for those speaks of errors alone.
+    pub fn ends_in_default(&self) -> bool {
+        self.steps.last().is_some_and(|step| step.name == "default")
+    }
+
+    /// Whether every record delivers the trait.
+    pub fn always_there(&self) -> bool {
+        match self.on_error.as_str() {
+            "Keep" => false,
+            "Reject" if self.ends_in_default() => true,
+            _ => matches!(self.on_null.as_str(), "Reject" | "Default"),
+        }
+    }
+
+    /// What becomes of an absent value, in words.
+    pub fn without_value(&self) -> String {
+        match &self.default {
+            Some(value) => format!("“{value}” is sent."),
+            None if self.ends_in_default() => "A standard value takes its place.".into(),
+            None => words::on_null(&self.on_null),
+        }
+    }
 }
 
 impl Trait {
@@ -239,6 +270,14 @@ impl Trait {
         self.definitions
             .first()
             .map(|definition| definition.kind.as_str())
+            .unwrap_or_default()
+    }
+
+    /// Its type in words.
+    pub fn kind_in_words(&self) -> String {
+        self.definitions
+            .first()
+            .map(|definition| words::kind(&definition.kind, &definition.items))
             .unwrap_or_default()
     }
 }

@@ -309,6 +309,7 @@ fn logical(kind: &str) -> Option<&'static str> {
         "Boolean" => "boolean",
         "Timestamp" | "Date" => "date",
         "List" => "array",
+        "Money" => "object",
         _ => return None,
     })
 }

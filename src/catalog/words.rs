@@ -137,9 +137,9 @@ fn general_step(name: &str, parameters: &Map<String, Value>) -> String {
     }
 }
 
-/// A trait's type, or a property's.
-pub(super) fn kind(kind: &str) -> &str {
-    match kind {
+/// A trait's type, or a property's; `items` is the type of a list's.
+pub(super) fn kind(kind: &str, items: &str) -> String {
+    let words = match kind {
         "String" => "Text",
         "Integer" => "Whole number",
         "Decimal" => "Decimal number",
@@ -149,6 +149,11 @@ pub(super) fn kind(kind: &str) -> &str {
         "Enum" => "One of a list",
         "Json" => "Structured data",
         other => other,
+    };
+    if items.is_empty() {
+        words.into()
+    } else {
+        format!("{words} of: {}", self::kind(items, "").to_lowercase())
     }
 }
 
@@ -255,6 +260,9 @@ fn label(name: &str) -> String {
         "when" => "where".into(),
         "granted" => "granted if".into(),
         "expect" => "quality checks".into(),
+        "trueWords" => "yes is written".into(),
+        "falseWords" => "no is written".into(),
+        "secretKeyRef" => "the key is in the Secret".into(),
         "from" => "from the field".into(),
         other => spaced(other),
     }

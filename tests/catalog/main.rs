@@ -5,7 +5,7 @@ mod site;
 
 use std::fs;
 
-use ferrygate::catalog::{Catalog, CatalogError, Contracts, Verdict};
+use ferrygate::catalog::{Catalog, CatalogError, Contracts, Verdict, What};
 use ferrygate::cli::files::Manifests;
 
 const CONTRACTS: &str = include_str!("contracts.yaml");
@@ -69,6 +69,46 @@ fn each_trait_tells_since_and_until_when_it_is_there() {
             ("preferred_language", "3.0.0-rc.1", None),
             ("pager", "1.4.0", Some("2.0.0")),
         ]
+    );
+}
+
+#[test]
+fn what_changed_about_a_trait_is_told_version_by_version() {
+    let catalog = catalog(CONTRACTS);
+    let customer = catalog
+        .mappings
+        .iter()
+        .find(|mapping| mapping.name == "customer")
+        .unwrap();
+    let told = |name: &str| customer.history("Person", name).unwrap().changes.clone();
+    let changed = |parts: &[&'static str]| What::Changed(parts.to_vec());
+    assert_eq!(
+        told("email"),
+        [
+            ("1.4.0".to_owned(), What::Added),
+            (
+                "2.0.0".to_owned(),
+                changed(&["how the value is prepared", "whether it is critical"])
+            ),
+            (
+                "2.1.0".to_owned(),
+                changed(&["where it comes from", "meaning", "what rests on it"])
+            ),
+            (
+                "3.0.0-rc.1".to_owned(),
+                changed(&[
+                    "where it comes from",
+                    "how the value is prepared",
+                    "meaning",
+                    "whether it is critical",
+                    "what rests on it",
+                ])
+            ),
+        ]
+    );
+    assert_eq!(
+        told("pager"),
+        [("1.4.0".to_owned(), What::Added), ("2.0.0".to_owned(), What::Removed)]
     );
 }
 

@@ -71,7 +71,7 @@ pub(super) fn traits(mapping: &Mapping, entity: &Entity, to_folder: &str, below_
                         (parts::flags(found))
                     }
                     td.meaning { @match found.description() { Some(text) => (text), None => span.none { "Not described" } } }
-                    td { (words::kind(found.kind())) }
+                    td { (found.kind_in_words()) }
                     td { @for definition in &found.definitions { div { (parts::origin(definition)) } } }
                     td { (parts::classification(found.classification())) }
                     td { (destinations(history)) }
@@ -83,7 +83,7 @@ pub(super) fn traits(mapping: &Mapping, entity: &Entity, to_folder: &str, below_
         @if !entity.traits.is_empty() {
             h3 { (entity.name) span.aside { " from the CRM's " (entity.object_names()) } }
             (parts::table(
-                &format!("Traits of {} by {}", entity.name, mapping.name),
+                &format!("Traits of {} by {}, {}", entity.name, mapping.name, mapping.namespace),
                 &["Trait", "What it means", "Type", "Comes from", "Classification", "Destinations"],
                 rows,
             ))

@@ -140,7 +140,7 @@ fn sources(sources: &[Source], object: &str) -> Markup {
             @for source in sources {
                 li {
                     strong { (source.name) } " from " code { (object) "." (source.from) }
-                    @if !source.kind.is_empty() { span.aside { " – " (words::kind(&source.kind)) } }
+                    @if !source.kind.is_empty() { span.aside { " – " (words::kind(&source.kind, &source.items)) } }
                     @if let Some(named) = source.classification { " " (parts::classification(named)) }
                     @if !source.steps.is_empty() { div.aside { (parts::steps(&source.steps)) } }
                     (parts::terms(&source.further))

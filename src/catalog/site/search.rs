@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use crate::catalog::model::{Catalog, Mapping, Origin, Trait, TraitHistory};
-use crate::catalog::words;
 
 /// One result.
 #[derive(Serialize)]
@@ -60,7 +59,7 @@ fn of_trait(mapping: &Mapping, history: &TraitHistory) -> Option<Entry> {
 fn searched(found: &Trait) -> String {
     let mut text = vec![
         found.description().unwrap_or_default().to_owned(),
-        words::kind(found.kind()).to_owned(),
+        found.kind_in_words(),
         format!("{:?}", found.classification()),
     ];
     for definition in &found.definitions {

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{Frame, parts};
 use crate::api::mapping_version::Deprecation;
-use crate::catalog::model::{Definition, Mapping, Origin, Recipient, Trait, TraitHistory, Verdict, Version};
+use crate::catalog::model::{Definition, Mapping, Origin, Recipient, Standing, Trait, TraitHistory, Verdict, Version};
 use crate::catalog::{change_words, file_name, words};
 
 /// The page, or nothing where the history points nowhere.
@@ -32,7 +32,7 @@ fn content(mapping: &Mapping, history: &TraitHistory, version: &Version, found: 
         }
         ul.badges aria-label="In short" {
             li { span.badge { (history.entity) } }
-            li { span.badge { (words::kind(found.kind())) } }
+            li { span.badge { (found.kind_in_words()) } }
             li { (parts::classification(found.classification())) }
             @if found.critical() { li { span.badge.critical { "Critical" } } }
             @if found.deprecated().is_some() { li { span.badge.deprecated { "On its way out" } } }
@@ -45,7 +45,7 @@ fn content(mapping: &Mapping, history: &TraitHistory, version: &Version, found: 
         section aria-labelledby="who" { h2 #who { "Who may have it?" } (who(mapping, history, version, found)) }
         section aria-labelledby="rests" { h2 #rests { "What rests on it?" } (rests(history, found)) }
         section aria-labelledby="ask" { h2 #ask { "Who to ask" } (parts::owners(&version.owners)) }
-        section aria-labelledby="since" { h2 #since { "Since when?" } (since(history)) }
+        section aria-labelledby="since" { h2 #since { "Since when?" } (since(mapping, history)) }
     }
 }
 
@@ -104,7 +104,7 @@ fn of_definition(definition: &Definition, one_of_several: bool) -> Markup {
                 },
                 Origin::Expression(expression) => {
                     p { "Calculated from fields of the CRM's " code { (definition.object) } ", by this expression:" }
-                    pre tabindex="0" role="region" aria-label="Expression" { code { (expression) } }
+                    pre tabindex="0" role="region" aria-label={ "Expression for " (definition.object) } { code { (expression) } }
                 },
             }
             @if !definition.steps.is_empty() {
@@ -112,7 +112,7 @@ fn of_definition(definition: &Definition, one_of_several: bool) -> Markup {
                 ol.steps { @for step in &definition.steps { li { (step.words) } } }
             }
             dl.facts {
-                dt { "If the CRM has no value" } dd { (words::on_null(&definition.on_null)) }
+                dt { "If the CRM has no value" } dd { (definition.without_value()) }
                 dt { "If the value can't be used" } dd { (words::on_error(&definition.on_error)) }
                 @if let Some(values) = &definition.values {
                     dt { "Possible values" }
@@ -123,17 +123,17 @@ fn of_definition(definition: &Definition, one_of_several: bool) -> Markup {
                 }
                 @for term in &definition.further { dt { (term.label) } dd { (term.text) } }
             }
-            @for (name, table) in &definition.tables { (translation(name, table)) }
+            @for (name, table) in &definition.tables { (translation(&definition.object, name, table)) }
         }
     }
 }
 
-fn translation(name: &str, table: &std::collections::BTreeMap<String, String>) -> Markup {
+fn translation(object: &str, name: &str, table: &std::collections::BTreeMap<String, String>) -> Markup {
     let rows = html! { @for (from, to) in table { tr { th scope="row" { (from) } td { code { (to) } } } } };
     html! {
         details {
             summary { "How the CRM's values are translated (table " (name) ")" }
-            (parts::table(&format!("Table {name}"), &["In the CRM", "Becomes"], rows))
+            (parts::table(&format!("Table {name} for {object}"), &["In the CRM", "Becomes"], rows))
         }
     }
 }
@@ -229,13 +229,18 @@ fn rests(history: &TraitHistory, found: &Trait) -> Markup {
     }
 }
 
-fn since(history: &TraitHistory) -> Markup {
+fn since(mapping: &Mapping, history: &TraitHistory) -> Markup {
+    let draft = |number: &str| {
+        let mut versions = mapping.versions.iter();
+        versions.any(|version| version.number == number && version.standing == Standing::Draft)
+    };
     html! {
         ol.timeline {
             @for (version, what) in &history.changes {
                 li {
-                    a href={ "../index.html#version-" (file_name(version)) } { "Version " (version) } " – "
-                    (change_words(what))
+                    a href={ "../index.html#version-" (file_name(version)) } { "Version " (version) }
+                    @if draft(version) { " (a draft)" }
+                    " – " (change_words(what))
                 }
             }
         }
