@@ -4,11 +4,15 @@ mod schemas;
 mod site;
 
 use std::fs;
+use std::sync::LazyLock;
 
-use ferrygate::catalog::{Catalog, CatalogError, Contracts, Verdict, What};
+use ferrygate::catalog::{Catalog, CatalogError, Contracts, Files, Mapping, Verdict, What};
 use ferrygate::cli::files::Manifests;
 
 const CONTRACTS: &str = include_str!("contracts.yaml");
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(|| catalog(CONTRACTS));
+static FILES: LazyLock<Files> = LazyLock::new(|| CATALOG.render());
 
 fn manifests(text: &str) -> Manifests {
     let folder = tempfile::tempdir().unwrap();
@@ -33,22 +37,24 @@ fn catalog(text: &str) -> Catalog {
     catalog_of(&manifests(text)).unwrap()
 }
 
+fn customer() -> &'static Mapping {
+    CATALOG
+        .mappings
+        .iter()
+        .find(|mapping| mapping.name == "customer")
+        .unwrap()
+}
+
 #[test]
 fn the_same_contracts_give_the_same_bytes_in_whatever_order_they_are_read() {
     let documents: Vec<_> = CONTRACTS.split("\n---\n").collect();
     let reversed: Vec<_> = documents.iter().rev().copied().collect();
-    assert_eq!(catalog(CONTRACTS).render(), catalog(&reversed.join("\n---\n")).render());
+    assert_eq!(*FILES, catalog(&reversed.join("\n---\n")).render());
 }
 
 #[test]
 fn each_trait_tells_since_and_until_when_it_is_there() {
-    let catalog = catalog(CONTRACTS);
-    let customer = catalog
-        .mappings
-        .iter()
-        .find(|mapping| mapping.name == "customer")
-        .unwrap();
-    let told: Vec<_> = customer
+    let told: Vec<_> = customer()
         .traits
         .iter()
         .map(|history| (history.name.as_str(), history.since.as_str(), history.until.as_deref()))
@@ -74,13 +80,7 @@ fn each_trait_tells_since_and_until_when_it_is_there() {
 
 #[test]
 fn what_changed_about_a_trait_is_told_version_by_version() {
-    let catalog = catalog(CONTRACTS);
-    let customer = catalog
-        .mappings
-        .iter()
-        .find(|mapping| mapping.name == "customer")
-        .unwrap();
-    let told = |name: &str| customer.history("Person", name).unwrap().changes.clone();
+    let told = |name: &str| customer().history("Person", name).unwrap().changes.clone();
     let changed = |parts: &[&'static str]| What::Changed(parts.to_vec());
     assert_eq!(
         told("email"),
@@ -114,14 +114,8 @@ fn what_changed_about_a_trait_is_told_version_by_version() {
 
 #[test]
 fn who_gets_a_trait_follows_from_versions_streams_and_what_a_destination_may_hold() {
-    let catalog = catalog(CONTRACTS);
-    let customer = catalog
-        .mappings
-        .iter()
-        .find(|mapping| mapping.name == "customer")
-        .unwrap();
     let verdicts = |name: &str| {
-        let recipients = customer.history("Person", name).unwrap().recipients.iter();
+        let recipients = customer().history("Person", name).unwrap().recipients.iter();
         let told = recipients.map(|recipient| match recipient.verdict {
             Verdict::Delivered => format!("{} gets it", recipient.sink),
             Verdict::Withheld(limit) => format!("{} holds {limit:?}", recipient.sink),
@@ -169,8 +163,7 @@ fn two_resources_for_one_version_are_an_error_that_names_both() {
 
 #[test]
 fn the_markdown_tells_what_the_site_tells() {
-    let files = catalog(CONTRACTS).render();
-    let page = &files["markdown/crm-prod/customer.md"];
+    let page = &FILES["markdown/crm-prod/customer.md"];
     for words in [
         "| lifecycle\\_stage | Where a customer stands\\: asked us something",
         "- Rests on it: Audience EU win-back, of \\#lifecycle",

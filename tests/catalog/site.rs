@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ferrygate::catalog::Files;
 
-use super::{CONTRACTS, catalog};
+use super::{FILES, catalog};
 
 /// The values of an attribute in a page, as written.
 fn attribute<'a>(page: &'a str, name: &str) -> Vec<&'a str> {
@@ -35,9 +35,8 @@ fn pages(files: &Files) -> impl Iterator<Item = (&String, &String)> {
 
 #[test]
 fn every_link_leads_to_a_page_and_a_place_that_are_there() {
-    let files = catalog(CONTRACTS).render();
     let mut followed = 0;
-    for (path, page) in pages(&files) {
+    for (path, page) in pages(&FILES) {
         for address in attribute(page, "href").into_iter().chain(attribute(page, "src")) {
             if address.starts_with("mailto:") || address == "data:," {
                 continue;
@@ -48,7 +47,7 @@ fn every_link_leads_to_a_page_and_a_place_that_are_there() {
             } else {
                 target(path, file)
             };
-            let there = to.as_ref().and_then(|to| files.get(to));
+            let there = to.as_ref().and_then(|to| FILES.get(to));
             assert!(there.is_some(), "{path}: {address} leads nowhere");
             let has_place = place.is_empty() || attribute(there.unwrap(), "id").contains(&place);
             assert!(has_place, "{path}: {address} leads to no place in {to:?}");
@@ -60,8 +59,7 @@ fn every_link_leads_to_a_page_and_a_place_that_are_there() {
 
 #[test]
 fn every_trait_of_every_version_has_a_page_that_the_search_finds() {
-    let files = catalog(CONTRACTS).render();
-    let entries = files["assets/entries.js"]
+    let entries = FILES["assets/entries.js"]
         .trim_start_matches("window.catalogEntries = ")
         .trim_end_matches(";\n");
     let entries: Vec<serde_json::Value> = serde_json::from_str(entries).unwrap();
@@ -69,7 +67,7 @@ fn every_trait_of_every_version_has_a_page_that_the_search_finds() {
         .iter()
         .filter_map(|entry| entry["page"].as_str()?.split('#').next())
         .collect();
-    let there: BTreeSet<_> = pages(&files)
+    let there: BTreeSet<_> = pages(&FILES)
         .map(|(path, _)| path.as_str())
         .filter(|path| *path != "index.html")
         .collect();
@@ -78,8 +76,7 @@ fn every_trait_of_every_version_has_a_page_that_the_search_finds() {
 
 #[test]
 fn a_page_asks_nobody_else_for_anything() {
-    let files = catalog(CONTRACTS).render();
-    for (path, text) in files.iter().filter(|(path, _)| !path.starts_with("markdown/")) {
+    for (path, text) in FILES.iter().filter(|(path, _)| !path.starts_with("markdown/")) {
         let ours = [".html", ".css", ".js"].iter().any(|ending| path.ends_with(ending));
         for word in ["http://", "https://", "@import", "url(", "fetch(", "XMLHttpRequest"] {
             assert!(!ours || !text.contains(word), "{path} has {word}");
@@ -89,8 +86,7 @@ fn a_page_asks_nobody_else_for_anything() {
 
 #[test]
 fn an_id_stands_once_in_a_page_and_headings_leave_no_level_out() {
-    let files = catalog(CONTRACTS).render();
-    for (path, page) in pages(&files) {
+    for (path, page) in pages(&FILES) {
         let ids = attribute(page, "id");
         let once: BTreeSet<_> = ids.iter().collect();
         assert_eq!(ids.len(), once.len(), "{path}: {ids:?}");
