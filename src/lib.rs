@@ -4,6 +4,7 @@
 //! [`worker`] is what a Job runs: [`source`] → [`mapping`] → [`consent`] → [`sink`], with its [`state`] kept aside.
 
 pub mod api;
+pub mod catalog;
 pub mod cli;
 pub mod cluster;
 pub mod consent;

@@ -8,6 +8,7 @@ pub mod demo;
 pub mod gitops;
 pub mod image;
 pub mod operator;
+pub mod packages;
 pub mod progress;
 pub mod simulators;
 pub mod suite;

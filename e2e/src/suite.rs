@@ -5,6 +5,7 @@ use std::env;
 use anyhow::{Result, bail};
 use tokio::process::Command;
 
+use crate::cluster::prerequisites::{Consent, ensure_browser};
 use crate::cluster::{Cluster, TEST_NAME};
 use crate::control_plane::binary::BINARY;
 use crate::progress::Steps;
@@ -16,6 +17,7 @@ use crate::{image, operator};
 /// When the cluster can't be had, or a test fails.
 pub async fn run() -> Result<()> {
     let steps = Steps::new();
+    ensure_browser(Consent::Ask, &steps).await?;
     let cluster = Cluster::ensure(TEST_NAME, &steps).await?;
     let tested = tested(&cluster, &steps).await;
     cluster.down(&steps).await?;

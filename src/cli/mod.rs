@@ -1,5 +1,6 @@
 //! The command line: a file per subcommand.
 
+pub mod catalog;
 pub mod files;
 pub mod run;
 pub mod run_now;
@@ -42,4 +43,6 @@ pub enum Command {
     Run(run::RunArgs),
     /// Asks for a run of a pipeline's streams, beside their schedules.
     RunNow(run_now::RunNowArgs),
+    /// Writes the contracts of a folder for people: a site, Markdown, JSON Schema, Open Data Contracts.
+    Catalog(catalog::CatalogArgs),
 }

@@ -122,6 +122,25 @@ pub async fn ensure_image_builder(consent: Consent, steps: &Steps) -> Result<()>
     install(&["buildah"], "build images", consent, steps).await
 }
 
+/// A Chromium that is there already.
+pub fn browser() -> Option<PathBuf> {
+    ["chromium", "chromium-browser", "google-chrome"]
+        .into_iter()
+        .find_map(find)
+}
+
+/// Sees to it that there is a browser: what is there, or else Debian's Chromium. Elsewhere than on Debian its test says that it
+/// did not run.
+///
+/// # Errors
+/// When Chromium can't or may not be installed.
+pub async fn ensure_browser(consent: Consent, steps: &Steps) -> Result<()> {
+    if browser().is_some() || find("apt-get").is_none() {
+        return Ok(());
+    }
+    install(&["chromium"], "look at the catalog in a browser", consent, steps).await
+}
+
 async fn install(packages: &[&str], purpose: &str, consent: Consent, steps: &Steps) -> Result<()> {
     let mut packages = packages.to_vec();
     packages.sort_unstable();

@@ -1,20 +1,37 @@
 //! Vendors' own clients before the simulators: where the two disagree, the vendor's documentation decides.
 
-mod install;
-
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
+use ferrygate_e2e::packages::{self, Runtime};
 use ferrygate_e2e::simulators::faults::{Fault, Kind, Match};
 use ferrygate_e2e::simulators::keys::RsaKeyPair;
 use ferrygate_e2e::simulators::salesforce::seed::Seed;
 use ferrygate_e2e::simulators::salesforce::{self, Salesforce};
 use ferrygate_e2e::simulators::segment::{self, Segment};
 use tokio::process::Command;
+use tokio::sync::OnceCell;
 
 const CONTACTS: usize = 4_321;
+
+async fn python() -> Result<Option<Runtime>> {
+    static ONCE: OnceCell<Option<Runtime>> = OnceCell::const_new();
+    let installed =
+        ONCE.get_or_try_init(|| packages::python(scripts("python"), "Python's clients before the simulators"));
+    installed.await.cloned()
+}
+
+async fn node() -> Result<Option<Runtime>> {
+    static ONCE: OnceCell<Option<Runtime>> = OnceCell::const_new();
+    let installed = ONCE.get_or_try_init(|| packages::node(scripts("node"), "Node's clients before the simulators"));
+    installed.await.cloned()
+}
+
+fn scripts(language: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(language)
+}
 
 /// Runs the script to its end; its own complaint is the error.
 async fn succeeds(command: &mut Command) -> Result<()> {
@@ -91,7 +108,7 @@ fn counts(workspace: &Segment) -> (u64, u64, u64) {
 
 #[tokio::test]
 async fn simple_salesforce() -> Result<()> {
-    let Some(python) = install::python().await? else {
+    let Some(python) = python().await? else {
         return Ok(());
     };
     let (org, folder) = org().await?;
@@ -103,7 +120,7 @@ async fn simple_salesforce() -> Result<()> {
 
 #[tokio::test]
 async fn jsforce() -> Result<()> {
-    let Some(node) = install::node().await? else {
+    let Some(node) = node().await? else {
         return Ok(());
     };
     let (org, folder) = org().await?;
@@ -115,7 +132,7 @@ async fn jsforce() -> Result<()> {
 
 #[tokio::test]
 async fn segment_analytics_python() -> Result<()> {
-    let Some(python) = install::python().await? else {
+    let Some(python) = python().await? else {
         return Ok(());
     };
     let workspace = workspace().await?;
@@ -129,7 +146,7 @@ async fn segment_analytics_python() -> Result<()> {
 
 #[tokio::test]
 async fn segment_analytics_node() -> Result<()> {
-    let Some(node) = install::node().await? else {
+    let Some(node) = node().await? else {
         return Ok(());
     };
     let workspace = workspace().await?;
