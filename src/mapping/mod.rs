@@ -8,15 +8,19 @@
 //!    (`transform`, with `phone`, `number` and `instant` beside it) and fits the result to the trait's type (`typed`).
 //! 3. `fingerprint` says whether what would be delivered differs from the last delivery.
 //!
+//! Beside that, [`diff`] compares two versions of a mapping, and [`lifecycle`] says what the calendar makes of one.
+//!
 //! The same record and mapping give the same bytes, on every machine: nothing here reads a clock, a locale or the
 //! machine's own time zone database.
 
 mod cel;
 mod compile;
+pub mod diff;
 mod error;
 mod fields;
 mod fingerprint;
 mod instant;
+pub mod lifecycle;
 mod number;
 mod phone;
 mod plan;
