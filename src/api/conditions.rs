@@ -21,6 +21,14 @@ pub const SCHEMA_OBSERVED: &str = "SchemaObserved";
 pub const WITHIN_BUDGET: &str = "WithinBudget";
 /// The mapping compiles.
 pub const COMPILED: &str = "Compiled";
+/// The version number says what changed since the version before.
+pub const SEMVER_COMPLIANT: &str = "SemverCompliant";
+/// The day by which the contract was to be reviewed has passed.
+pub const REVIEW_DUE: &str = "ReviewDue";
+/// The day has come from which on a deprecated trait may be left out.
+pub const REMOVAL_DUE: &str = "RemovalDue";
+/// A pipeline takes the version.
+pub const IN_USE: &str = "InUse";
 /// Every stream with an objective meets it.
 pub const FRESH: &str = "Fresh";
 /// The counts of the source and of what was delivered agree.
@@ -129,6 +137,28 @@ reasons! {
     Compiled,
     /// The mapping does not compile.
     CompileFailed,
+    /// There is no version before this one.
+    FirstVersion,
+    /// The version number fits what changed.
+    NumberFits,
+    /// The version number is too low for what changed.
+    NumberTooLow,
+    /// Another resource claims to be the same version.
+    VersionTwice,
+    /// The day of `reviewBy` has passed.
+    ReviewOverdue,
+    /// The day of `reviewBy` is to come.
+    ReviewNotDue,
+    /// The contract names no day for its review.
+    NoReviewDate,
+    /// A deprecated trait may be left out.
+    RemovalOverdue,
+    /// No deprecated trait may be left out.
+    NothingToRemove,
+    /// A pipeline takes the version.
+    InUse,
+    /// No pipeline takes the version.
+    Unused,
     /// Runs of this source start as soon as they are due.
     PlacesFree,
     /// Runs wait until others of this source have ended.

@@ -5,8 +5,11 @@
 //! 1. `compile` turns one object of the mapping into a plan, and collects everything that is wrong with it, each with its
 //!    path in the user's own YAML. `schema` then holds the plan against the object as the CRM describes it.
 //! 2. For every record, `plan` takes each trait's source (a field, or a CEL expression from `cel`), applies the transforms
-//!    (`transform`, with `text`, `number`, `money`, `instant`, `phone`, `address`, `iso` and `json` beside it) and fits the result to the trait's type (`typed`).
+//!    (`transform`, with `text`, `number`, `money`, `instant`, `phone`, `address`, `iso` and `json` beside it) and fits the result
+//!    to the trait's type (`typed`).
 //! 3. `fingerprint` says whether what would be delivered differs from the last delivery.
+//!
+//! Beside that, [`diff`] compares two versions of a mapping, and [`lifecycle`] says what the calendar makes of one.
 //!
 //! The same record and mapping give the same bytes, on every machine: nothing here reads a clock, a locale or the
 //! machine's own time zone database.
@@ -15,12 +18,14 @@ mod address;
 mod cel;
 mod compatibility;
 mod compile;
+pub mod diff;
 mod error;
 mod fields;
 mod fingerprint;
 mod instant;
 mod iso;
 mod json;
+pub mod lifecycle;
 mod money;
 mod number;
 mod phone;

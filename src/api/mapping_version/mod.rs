@@ -144,11 +144,33 @@ pub struct MappingVersionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = super::common::UNSEEN))]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Stalled`, `Compiled`.
+    /// `Ready`, `Reconciling`, `Stalled`, `Compiled`, `SemverCompliant`, `ReviewDue`, `RemovalDue`, `InUse`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// How many pipelines take this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_by: Option<i32>,
+    /// What changed since the version before, which is the highest release below this one in the namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<MappingChanges>,
+}
+
+/// What changed since the version before. `ferrygate diff` tells all of it, and whom it concerns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MappingChanges {
+    /// The version before.
+    pub since: String,
+    /// How many changes break what relies on that version.
+    pub breaking: i32,
+    /// How many add something and break nothing.
+    pub compatible: i32,
+    /// How many are for readers only.
+    pub editorial: i32,
+    /// The lowest number that a version with such changes may have.
+    pub least_version: String,
+    /// The first of the changes, the breaking ones before the others.
+    #[serde(default)]
+    pub first: Vec<String>,
 }

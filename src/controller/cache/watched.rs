@@ -207,12 +207,19 @@ impl Own for MappingVersion {
         // Its spec never changes: whoever may take it needs to know once.
         if before.is_none_or(|before| before.metadata.uid != self.metadata.uid) {
             touch_pipelines_of_mapping(self, index, touched);
+            touch_other_versions(self, index, touched);
         }
     }
 
     fn left(&self, index: &mut Index, touched: &mut Vec<Key>) {
         touch_pipelines_of_mapping(self, index, touched);
+        touch_other_versions(self, index, touched);
     }
+}
+
+/// Which version is the one before another depends on all that there are.
+fn touch_other_versions(version: &MappingVersion, index: &Index, touched: &mut Vec<Key>) {
+    index.touch_versions(&Name::of(version).namespace, &version.spec.mapping, touched);
 }
 
 fn touch_pipelines_of_mapping(version: &MappingVersion, index: &Index, touched: &mut Vec<Key>) {

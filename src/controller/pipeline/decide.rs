@@ -17,6 +17,7 @@ use super::super::light::{LightJob, Stage, Standing};
 use super::super::observe::Start;
 use super::super::outcome::unreported;
 use super::health::{Health, verdicts};
+use super::moved::moved;
 use super::observe::Observed;
 use super::resolve::{Resolved, resolve};
 use crate::api::common::Outcome;
@@ -121,6 +122,9 @@ pub fn decide(pipeline: &SyncPipeline, observed: &Observed, now: Timestamp) -> D
             .mapping
             .as_ref()
             .is_some_and(|mapping| *mapping != resolved.mapping);
+        if let (Some(from), Ok(to), true) = (&before.mapping, &observed.mapping, remapped) {
+            decision.notices.push(moved(from, to, observed.left.as_deref(), now));
+        }
         let changed = remapped || before.observed_generation != Some(generation);
         decision.status.mapping = Some(resolved.mapping.clone());
         let due = due(pipeline, resolved, changed, is_suspended, now, &mut decision);

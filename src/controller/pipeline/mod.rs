@@ -5,6 +5,7 @@
 
 mod decide;
 mod health;
+mod moved;
 mod observe;
 mod resolve;
 

@@ -23,6 +23,8 @@ pub struct Observed {
     pub sink: Found<CdpSink>,
     /// The mapping version that its reference comes to.
     pub mapping: Result<Arc<MappingVersion>, UnresolvedMapping>,
+    /// The version that runs have taken so far, where it is another one and still there.
+    pub left: Option<Arc<MappingVersion>>,
     /// What is wrong with the mapping for this sink, over the objects of all streams.
     pub plan_errors: Vec<CompileError>,
     /// The Jobs and Pods of the pipeline's runs.
@@ -88,6 +90,10 @@ pub fn observe(index: &mut Index, pipeline: &SyncPipeline) -> Observed {
             }
         }
     }
+    let taken = pipeline.status.as_ref().and_then(|status| status.mapping.as_ref());
+    let left = taken.and_then(|taken| index.mappings().get(&name.beside(&taken.name)));
+    let left = left.filter(|left| mapping.as_ref().is_ok_and(|mapping| !Arc::ptr_eq(left, mapping)));
+    let left = left.cloned();
     let streams = pipeline.status.iter().flat_map(|status| &status.streams);
     let runs = streams.filter_map(|stream| Some(stream.active_run.as_ref()?.name.clone()));
     let owner = Key::new(Kind::SyncPipeline, name.clone());
@@ -106,6 +112,7 @@ pub fn observe(index: &mut Index, pipeline: &SyncPipeline) -> Observed {
         source,
         sink,
         mapping,
+        left,
         plan_errors,
     }
 }

@@ -80,6 +80,7 @@ pub(super) fn observed() -> Observed {
         source: Found::There(Arc::new(source)),
         sink: Found::There(Arc::new(sink)),
         mapping: Ok(Arc::new(mapping)),
+        left: None,
         plan_errors: Vec::new(),
         made: Made::default(),
         claim: Some(Arc::new(claim::state_claim(&pipeline(Value::Null)).metadata)),
@@ -633,4 +634,56 @@ fn a_failed_run_without_a_report_waits_for_its_pods_exit_codes_and_not_for_ever(
         },
     })];
     assert_eq!(outcome(&seen, "08:00:10").0, Some(Outcome::ConfigurationInvalid));
+}
+
+#[test]
+fn a_pipeline_that_moves_to_another_version_says_so_and_what_that_breaks() {
+    let version = |number: &str, kind: &str| -> Arc<MappingVersion> {
+        let spec = json!({
+            "mapping": "contact", "version": number,
+            "objects": [{
+                "object": "Contact", "entity": "Person", "identity": [{"kind": "crm_id", "from": "Id"}],
+                "traits": [{"trait": "vip", "from": "Vip", "type": kind}],
+            }],
+        });
+        let name = format!("contact-{number}");
+        Arc::new(serde_json::from_value(resource("MappingVersion", &name, spec, Value::Null)).unwrap())
+    };
+    let taken = json!({"mapping": {"name": "contact-1.0.0", "version": "1.0.0"}});
+    let told = |to: Arc<MappingVersion>, left: Option<Arc<MappingVersion>>| {
+        let seen = Observed {
+            mapping: Ok(to),
+            left,
+            ..observed()
+        };
+        let notices = decide(&pipeline(taken.clone()), &seen, at("08:00:01")).notices;
+        let told = notices.into_iter().filter(|notice| notice.reason == "MappingChanged");
+        told.map(|notice| (notice.warning, notice.message)).collect::<Vec<_>>()
+    };
+    let before = version("1.0.0", "String");
+    let moved = "runs take contact 1.0.1 (MappingVersion contact-1.0.1) in place of 1.0.0";
+    let cases = [
+        (version("1.0.0", "String"), Some(before.clone()), vec![]),
+        (version("1.0.1", "String"), None, vec![(false, moved.to_owned())]),
+        (
+            version("1.0.1", "String"),
+            Some(before.clone()),
+            vec![(false, moved.to_owned())],
+        ),
+        (
+            version("1.0.1", "Boolean"),
+            Some(before),
+            vec![(
+                true,
+                format!(
+                    "{moved}; breaking: objects[Contact].traits[vip].type: String → Boolean. spec.version: 1.0.1 is too low \
+                     for what changed since 1.0.0: objects[Contact].traits[vip].type: String → Boolean (breaking). The next \
+                     version with such changes is 2.0.0"
+                ),
+            )],
+        ),
+    ];
+    for (to, left, expected) in cases {
+        assert_eq!(told(to, left), expected);
+    }
 }
