@@ -8,6 +8,8 @@
 //!    (`transform`, with `phone`, `number` and `instant` beside it) and fits the result to the trait's type (`typed`).
 //! 3. `fingerprint` says whether what would be delivered differs from the last delivery.
 //!
+//! `identity` has what the plan knows of a record's keys, for [`crate::identity`] to judge.
+//!
 //! The same record and mapping give the same bytes, on every machine: nothing here reads a clock, a locale or the
 //! machine's own time zone database.
 
@@ -16,6 +18,7 @@ mod compile;
 mod error;
 mod fields;
 mod fingerprint;
+mod identity;
 mod instant;
 mod number;
 mod phone;

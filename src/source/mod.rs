@@ -87,6 +87,8 @@ pub struct Selection {
     pub from: Option<Timestamp>,
     /// Whether deleted records are read as well.
     pub deleted: bool,
+    /// Only the records with these ids, whatever their stamp; all where it is `None`.
+    pub ids: Option<Vec<String>>,
 }
 
 /// An object as the CRM describes it to the integration user.

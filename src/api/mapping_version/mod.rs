@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use consent::ConsentMapping;
 pub use event::{EventMapping, EventTrigger, PropertyMapping};
-pub use identity::{IdentityKey, IdentityReference, Subject, SubjectEntity};
+pub use identity::{IdentityKey, IdentityReference, IdentityRole, Subject, SubjectEntity};
 pub use object::{Dependent, DependentKind, Entity, ObjectMapping};
 pub use traits::{Deprecation, OnError, OnNull, TraitMapping, TraitType};
 pub use transform::{Otherwise, Transform};
