@@ -100,6 +100,22 @@ impl fmt::Display for Refusal {
 }
 
 impl Verdict {
+    /// The verdict in one word, for a program.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Verdict::UserId => "UserId",
+            Verdict::GroupId => "GroupId",
+            Verdict::ExternalId => "ExternalId",
+            Verdict::Informational => "Informational",
+            Verdict::Refused(Refusal::Absent) => "Absent",
+            Verdict::Refused(Refusal::Unreadable) => "Unreadable",
+            Verdict::Refused(Refusal::BlockedValue) => "BlockedValue",
+            Verdict::Refused(Refusal::Shared { .. }) => "Shared",
+            Verdict::Refused(Refusal::Recycled) => "Recycled",
+            Verdict::Refused(Refusal::Unsettled) => "Unsettled",
+        }
+    }
+
     /// Whether the CDP is told the key.
     pub fn is_delivered(self) -> bool {
         !matches!(self, Verdict::Refused(_))

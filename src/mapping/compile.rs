@@ -11,13 +11,11 @@ use super::identity::Succession;
 use super::plan::{Chain, Event, Identity, Plan, Purpose, Source, Trait};
 use super::transform::Step;
 use super::typed::Kinds;
-use super::value::Value;
 use crate::api::mapping_version::{
     Entity, EventTrigger, IdentityKey, IdentityReference, IdentityRole, MappingVersionSpec, ObjectMapping, TraitMapping, TraitType, Transform,
 };
 use crate::api::{CdpSinkSpec, Classification};
 use crate::identity::{BlockedValues, KeyRule, Relation};
-use crate::record::Field;
 
 /// Everything that is wrong with a mapping as it stands.
 pub(super) fn check(spec: &MappingVersionSpec, errors: &mut Errors) {
@@ -328,7 +326,7 @@ impl<'c> ObjectCompiler<'c> {
                     .add(path, format!("{entry:?} matches no value; give a whole value, or a local part like info@"));
                 continue;
             }
-            let left = after(&identity.chain, entry, self.fields.names.len());
+            let left = identity.chain.leaves(entry, self.fields.names.len());
             if left.as_ref().is_some_and(|left| left != entry) {
                 self.errors.add(
                     path,
@@ -557,17 +555,6 @@ fn definition(key: &IdentityKey, spec: &MappingVersionSpec) -> String {
     // These types have nothing that JSON lacks.
     let text = serde_json::to_vec(&parts).unwrap_or_default();
     Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// What the transforms leave of a field's text, where they need none of the other `fields` for that.
-fn after(chain: &Chain, text: &str, fields: usize) -> Option<String> {
-    let Source::Field(source) = chain.source else { return None };
-    let field = |place| if place == source { Field::Text(text.into()) } else { Field::Null };
-    let record: Vec<Field<'_>> = (0..fields).map(field).collect();
-    match chain.value(&record) {
-        Ok(Value::String(text)) => Some(text.into_owned()),
-        _ => None,
-    }
 }
 
 /// Names that may stand only once in a list.

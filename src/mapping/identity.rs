@@ -1,6 +1,6 @@
 //! A record's identity keys, by the plan.
 
-use super::plan::{Identity, Plan};
+use super::plan::{Chain, Identity, Plan, Source};
 use super::value::{Mapped, Value};
 use super::{CompileError, Rejection, compile};
 use crate::api::mapping_version::{Entity, MappingVersionSpec};
@@ -62,6 +62,14 @@ impl Plan {
         })
     }
 
+    /// What the transforms of a key leave of a value, where they need no other field for that. Kinds that the sink doesn't take
+    /// leave nothing.
+    pub fn key_value(&self, kind: &str, text: &str) -> Option<String> {
+        let identities = self.user.iter().chain(&self.group).chain(&self.external);
+        let identity = { identities }.find(|identity| identity.kind == kind)?;
+        identity.chain.leaves(text, self.fields.names.len())
+    }
+
     /// The record's keys that this sink takes, in the mapping's order of precedence.
     pub fn keys<'m>(&'m self, record: &'m Record<'m>) -> impl Iterator<Item = Key<'m>> {
         let own = |place| (place, if place == Place::UserId { &self.user } else { &self.group });
@@ -69,6 +77,19 @@ impl Plan {
         let single = single.filter_map(|(place, identity)| identity.as_ref().map(|identity| (place, identity)));
         let external = self.external.iter().map(|identity| (Place::ExternalId, identity));
         single.chain(external).map(|(place, identity)| identity.key(place, record.fields))
+    }
+}
+
+impl Chain {
+    /// What the transforms leave of a field's text, where they need none of the record's other `fields` for that.
+    pub(super) fn leaves(&self, text: &str, fields: usize) -> Option<String> {
+        let Source::Field(source) = self.source else { return None };
+        let field = |place| if place == source { Field::Text(text.into()) } else { Field::Null };
+        let record: Vec<Field<'_>> = (0..fields).map(field).collect();
+        match self.value(&record) {
+            Ok(Value::String(text)) => Some(text.into_owned()),
+            _ => None,
+        }
     }
 }
 

@@ -37,6 +37,7 @@ fn entry(id: &str, second: i64, fate: Fate) -> Entry<'_> {
         fate,
         fingerprint: Some([7; 16]).filter(|_| fate != Fate::Rejected),
         watched: &[],
+        identity: &[],
         in_order: true,
         counted: false,
         had_letter: false,

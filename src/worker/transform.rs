@@ -495,8 +495,8 @@ impl Work<'_> {
             watched: &self.watched,
             identity: &self.identity,
             in_order,
-            // Dealt with by this very run, before its pod was replaced.
-            counted: (had_letter || verdict.fate == Fate::Unchanged)
+            // Dealt with by this very run, before its pod was replaced, or in an earlier reading.
+            counted: (had_letter || verdict.fate == Fate::Unchanged || self.rules.reading != Reading::Records)
                 && known.is_some_and(|known| known.epoch == self.rules.epoch && known.is_of(record.stamp)),
             had_letter,
         };
