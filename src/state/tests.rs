@@ -395,7 +395,12 @@ fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
     rusqlite::Connection::open(&path)
         .and_then(|file| {
             file.execute_batch(
-                "ALTER TABLE stream DROP COLUMN source; ALTER TABLE stream DROP COLUMN sink; PRAGMA user_version = 1;",
+                "ALTER TABLE stream DROP COLUMN source; ALTER TABLE stream DROP COLUMN sink;
+                 ALTER TABLE record DROP COLUMN identity; ALTER TABLE record DROP COLUMN delivered_epoch;
+                 ALTER TABLE record DROP COLUMN delivered_at;
+                 DROP TABLE run; DROP TABLE identity_tracking; DROP TABLE identity_held; DROP TABLE identity_used;
+                 DROP TABLE identity_touched; DROP TABLE identity_again; DROP TABLE identity_link;
+                 PRAGMA user_version = 1;",
             )
         })
         .expect("a file of the first format");
