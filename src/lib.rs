@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod consent;
 pub mod controller;
 pub mod http;
+pub mod identity;
 pub mod mapping;
 pub mod record;
 pub mod secrets;

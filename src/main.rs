@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ferrygate::cli::{Cli, Command, LogFormat, catalog, run, run_now, worker};
+use ferrygate::cli::{Cli, Command, LogFormat, catalog, explain, run, run_now, worker};
 use ferrygate::controller;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ async fn main() -> ExitCode {
         Command::Controller(options) => controller::run(options, shutdown).await,
         Command::Worker(worker) => worker::run(worker, shutdown).await,
         Command::Run(args) => run::run(args, shutdown).await,
+        Command::Explain(args) => explain::run(args).await,
         Command::RunNow(args) => run_now::run(args).await,
         Command::Catalog(args) => catalog::run(&args),
     };

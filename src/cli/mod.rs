@@ -1,6 +1,7 @@
 //! The command line: a file per subcommand.
 
 pub mod catalog;
+pub mod explain;
 pub mod files;
 pub mod run;
 pub mod run_now;
@@ -41,6 +42,8 @@ pub enum Command {
     Worker(worker::Worker),
     /// Syncs with manifests and Secrets from a folder, and no cluster.
     Run(run::RunArgs),
+    /// Tells why a profile has an id or a trait: each identity key, the rule that chose or refused it, and the run.
+    Explain(explain::ExplainArgs),
     /// Asks for a run of a pipeline's streams, beside their schedules.
     RunNow(run_now::RunNowArgs),
     /// Writes the contracts of a folder for people: a site, Markdown, JSON Schema, Open Data Contracts.

@@ -3,18 +3,23 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use super::cel::Expression;
 use super::error::{CompileError, Errors, did_you_mean};
 use super::fields::Fields;
+use super::identity::Succession;
 use super::money::Rates;
 use super::plan::{Chain, Event, Identity, Plan, Purpose, Source, Trait};
 use super::transform::{Compiler, Step};
 use super::typed::{Current, Kinds, Type, Values};
 use super::value::Value;
 use crate::api::mapping_version::{
-    Entity, EventTrigger, IdentityKey, MappingVersionSpec, ObjectMapping, OnNull, TraitMapping, TraitType, Transform,
+    Entity, EventTrigger, IdentityKey, IdentityReference, IdentityRole, MappingVersionSpec, ObjectMapping, OnNull,
+    TraitMapping, TraitType, Transform,
 };
 use crate::api::{CdpSinkSpec, Classification};
+use crate::identity::{BlockedValues, KeyRule, Relation};
 
 /// Everything that is wrong with a mapping as it stands.
 pub(super) fn check(spec: &MappingVersionSpec, errors: &mut Errors) {
@@ -102,6 +107,30 @@ fn pair(mapping: &ObjectMapping, position: usize, sink: &CdpSinkSpec, errors: &m
         },
         Entity::Person | Entity::Deal => {}
     }
+    let taken = [Some(user), sink.identity.group_id.as_ref()].into_iter().flatten();
+    for (place, identity) in mapping.identity.iter().enumerate() {
+        if identity.role == IdentityRole::Informational && taken.clone().any(|kind| *kind == identity.kind) {
+            errors.add(
+                format_args!("spec.objects[{position}].identity[{place}].role"),
+                format!(
+                    "the sink takes {:?} as its user id or group id, by which it tells who a record is; an Informational key \
+                     can be no more than one of the sink's externalIds",
+                    identity.kind
+                ),
+            );
+        }
+    }
+    for (field, successor) in successors(mapping) {
+        if successor.kind != *user {
+            errors.add(
+                format_args!("spec.objects[{position}].{field}.kind"),
+                format!(
+                    "the sink's user id is {user:?}, so that it can't be told of a successor that is named by {:?}",
+                    successor.kind
+                ),
+            );
+        }
+    }
     if let Some(subject) = mapping.subject.as_ref().filter(|subject| subject.kind != *user) {
         errors.add(
             format_args!("spec.objects[{position}].subject.kind"),
@@ -128,6 +157,17 @@ fn pair(mapping: &ObjectMapping, position: usize, sink: &CdpSinkSpec, errors: &m
             format!("object {object} of the mapping defines no purpose {purpose:?}, so {consequence}{hint}"),
         );
     }
+}
+
+/// The fields that name the record which a person goes on as, each with its name in the mapping.
+fn successors(mapping: &ObjectMapping) -> impl Iterator<Item = (&'static str, &IdentityReference)> {
+    let merged = mapping.merged_into.iter().map(|reference| ("mergedInto", reference));
+    merged.chain(
+        mapping
+            .converted_into
+            .iter()
+            .map(|reference| ("convertedInto", reference)),
+    )
 }
 
 /// Compiles one object.
@@ -208,10 +248,19 @@ impl<'c> ObjectCompiler<'c> {
             _ => {}
         }
         for position in 0..object.identity.len() {
-            self.identity(position, false);
+            let identity = self.identity(position, false);
+            self.key_rules(position, &identity);
+        }
+        let informational = |key: &IdentityKey| key.role == IdentityRole::Informational;
+        if !object.identity.is_empty() && object.identity.iter().all(informational) {
+            self.errors.add(
+                format_args!("{path}.identity"),
+                "every key is Informational, and none says who a record is; make one Identifying",
+            );
         }
         self.group();
         self.subject();
+        self.successions();
         self.traits(Classification::Sensitive);
         self.purposes();
         self.events(Classification::Sensitive);
@@ -238,6 +287,7 @@ impl<'c> ObjectCompiler<'c> {
                 }
             }
         }
+        let successions = self.successions();
         let traits = self.traits(sink.max_classification);
         let purposes = self.purposes();
         let events = self.events(sink.max_classification);
@@ -247,6 +297,7 @@ impl<'c> ObjectCompiler<'c> {
             user,
             group,
             external,
+            successions,
             traits,
             purposes,
             events,
@@ -254,37 +305,107 @@ impl<'c> ObjectCompiler<'c> {
     }
 
     fn identity(&mut self, position: usize, required: bool) -> Identity {
-        let IdentityKey { kind, from, transforms } = &self.object.identity[position];
+        let key = &self.object.identity[position];
         let path = format!("{}.identity[{position}]", self.path);
-        let chain = self.chain(from, transforms, TraitType::String.into(), &path);
+        let chain = self.chain(&key.from, &key.transforms, TraitType::String.into(), &path);
         Identity {
-            kind: kind.clone(),
-            path: format!("identity[{kind}]"),
+            kind: key.kind.clone(),
+            path: format!("identity[{}]", key.kind),
             chain,
             required,
+            rule: KeyRule {
+                informational: key.role == IdentityRole::Informational,
+                shared_by: key.block_when_shared_by,
+                blocked: BlockedValues::new(&key.block_values),
+            },
+            definition: definition(key, self.spec),
         }
+    }
+
+    /// What is wrong with the rules of a key, beyond its value's source.
+    fn key_rules(&mut self, position: usize, identity: &Identity) {
+        let key = &self.object.identity[position];
+        let path = format!("{}.identity[{position}]", self.path);
+        if let Some(threshold) = key
+            .block_when_shared_by
+            .filter(|threshold| !(2..=1000).contains(threshold))
+        {
+            self.errors.add(
+                format_args!("{path}.blockWhenSharedBy"),
+                format!("{threshold}: a value can be shared by 2 records or more, and is counted up to 1000"),
+            );
+        }
+        let list = format!("{path}.blockValues");
+        for (place, entry) in key.block_values.iter().enumerate() {
+            let path = format!("{list}[{place}]");
+            if let Some(earlier) = key.block_values[..place].iter().position(|earlier| earlier == entry) {
+                self.errors
+                    .add(path, format!("{entry:?} is already blockValues[{earlier}]"));
+                continue;
+            }
+            if entry.is_empty() || entry == "@" {
+                self.errors.add(
+                    path,
+                    format!("{entry:?} matches no value; give a whole value, or a local part like info@"),
+                );
+                continue;
+            }
+            let left = identity.chain.leaves(entry, self.fields.names.len());
+            if left.as_ref().is_some_and(|left| left != entry) {
+                self.errors.add(
+                    path,
+                    format!(
+                        "{entry:?} never matches: the transforms leave {:?} of it, and entries are compared with what the \
+                         transforms leave",
+                        left.unwrap_or_default()
+                    ),
+                );
+            }
+        }
+    }
+
+    fn successions(&mut self) -> Vec<Succession> {
+        let object = self.object;
+        let mut successions = Vec::new();
+        for (name, reference) in successors(object) {
+            let path = format!("{}.{name}", self.path);
+            if object.entity != Entity::Person {
+                self.errors
+                    .add(&path, "only a Person goes on as another record; leave it out");
+            }
+            successions.push(Succession {
+                relation: match name {
+                    "mergedInto" => Relation::Merged,
+                    _ => Relation::Converted,
+                },
+                field: self.fields.index(&reference.from, &format!("{path}.from"), self.errors),
+            });
+        }
+        successions
     }
 
     fn group(&mut self) -> Option<Identity> {
         let group = self.object.group.as_ref()?;
-        let path = format!("{}.group", self.path);
-        Some(Identity {
-            kind: group.kind.clone(),
-            path: format!("group[{}]", group.kind),
-            chain: self.chain(&group.from, &[], TraitType::String.into(), &path),
-            required: false,
-        })
+        Some(self.reference("group", &group.kind, &group.from, false))
     }
 
     fn subject(&mut self) -> Option<Identity> {
         let subject = self.object.subject.as_ref()?;
-        let path = format!("{}.subject", self.path);
-        Some(Identity {
-            kind: subject.kind.clone(),
-            path: format!("subject[{}]", subject.kind),
-            chain: self.chain(&subject.from, &[], TraitType::String.into(), &path),
-            required: self.object.entity == Entity::Deal,
-        })
+        let required = self.object.entity == Entity::Deal;
+        Some(self.reference("subject", &subject.kind, &subject.from, required))
+    }
+
+    /// An identity of another entity.
+    fn reference(&mut self, name: &str, kind: &str, from: &str, required: bool) -> Identity {
+        let path = format!("{}.{name}", self.path);
+        Identity {
+            kind: kind.to_owned(),
+            path: format!("{name}[{kind}]"),
+            chain: self.chain(from, &[], TraitType::String.into(), &path),
+            required,
+            rule: KeyRule::default(),
+            definition: String::new(),
+        }
     }
 
     fn traits(&mut self, highest: Classification) -> Vec<Trait> {
@@ -537,6 +658,22 @@ impl<'c> ObjectCompiler<'c> {
         };
         compiler.steps(transforms, kinds, path)
     }
+}
+
+/// What a key's value is made from, in few characters that stay the same from version to version.
+fn definition(key: &IdentityKey, spec: &MappingVersionSpec) -> String {
+    let tabled = key
+        .transforms
+        .iter()
+        .any(|transform| matches!(transform, Transform::Enum { .. }));
+    let parts = (&key.from, &key.transforms, tabled.then_some(&spec.enums));
+    // These types have nothing that JSON lacks.
+    let text = serde_json::to_vec(&parts).unwrap_or_default();
+    Sha256::digest(text)
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Names that may stand only once in a list.

@@ -10,6 +10,7 @@
 //! 3. `fingerprint` says whether what would be delivered differs from the last delivery.
 //!
 //! Beside that, [`diff`] compares two versions of a mapping, and [`lifecycle`] says what the calendar makes of one.
+//! `identity` has what the plan knows of a record's keys, for [`crate::identity`] to judge.
 //!
 //! The same record and mapping give the same bytes, on every machine: nothing here reads a clock, a locale or the
 //! machine's own time zone database.
@@ -22,6 +23,7 @@ pub mod diff;
 mod error;
 mod fields;
 mod fingerprint;
+mod identity;
 mod instant;
 mod iso;
 mod json;

@@ -8,12 +8,14 @@ use secrecy::ExposeSecret;
 use super::cel::Expression;
 use super::error::{CompileError, Errors, Rejection};
 use super::fields::Fields;
+use super::identity::Succession;
 use super::transform::Step;
 use super::typed::{Current, Rule, Type};
 use super::value::{Mapped, MappedEvent, Trigger, Value};
 use super::{compile, fingerprint, instant, schema};
 use crate::api::mapping_version::{Entity, MappingVersionSpec, OnError, OnNull};
 use crate::api::{CdpSinkSpec, SecretValue};
+use crate::identity::{KeyRule, Refusal};
 use crate::record::{Field, Record};
 use crate::secrets::{SecretError, Secrets};
 use crate::source::ObjectDescription;
@@ -26,6 +28,7 @@ pub struct Plan {
     pub(super) user: Option<Identity>,
     pub(super) group: Option<Identity>,
     pub(super) external: Vec<Identity>,
+    pub(super) successions: Vec<Succession>,
     pub(super) traits: Vec<Trait>,
     pub(super) purposes: Vec<Purpose>,
     pub(super) events: Vec<Event>,
@@ -52,6 +55,9 @@ pub(super) struct Identity {
     pub chain: Chain,
     /// Whether a record without it is nobody's, and rejected.
     pub required: bool,
+    pub rule: KeyRule,
+    /// What its value is made from, for the identity map to notice a change of it.
+    pub definition: String,
 }
 
 #[derive(Debug)]
@@ -234,7 +240,7 @@ enum External {
 }
 
 impl Chain {
-    fn value<'m>(&'m self, fields: &'m [Field<'m>]) -> Result<Value<'m>, Rule<'m>> {
+    pub(super) fn value<'m>(&'m self, fields: &'m [Field<'m>]) -> Result<Value<'m>, Rule<'m>> {
         let mut value = match &self.source {
             Source::Field(field) => match fields.get(*field) {
                 Some(field) => Current::of(field),
@@ -257,6 +263,13 @@ impl Identity {
             rule: rule.into_owned(),
         };
         match self.chain.value(fields).map_err(reject)? {
+            Value::String(id) if self.rule.blocked.hold(&id) => {
+                if self.required {
+                    Err(reject(Cow::Owned(Refusal::BlockedValue.to_string())))
+                } else {
+                    Ok(None)
+                }
+            }
             Value::String(id) if !id.is_empty() => Ok(Some(id)),
             _ if self.required => Err(reject(Cow::Borrowed(
                 "is null or empty, and without it the sink can't tell whose record this is",

@@ -89,6 +89,8 @@ pub struct Selection {
     pub from: Option<Timestamp>,
     /// Whether deleted records are read as well.
     pub deleted: bool,
+    /// Only the records with these ids, whatever their stamp; all where it is `None`.
+    pub ids: Option<Vec<String>>,
 }
 
 /// How much of the CRM's request quota is used.

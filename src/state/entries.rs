@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 
+use crate::identity::{KeyHash, Relation, Successor};
+
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -65,6 +67,9 @@ pub struct Entry<'a> {
     pub fingerprint: Option<[u8; 16]>,
     /// Per watched field of an event, 16 bytes: the event's key and the hash of the field's value.
     pub watched: &'a [u8],
+    /// The verdicts on its identity keys, in the form of [`crate::identity::remember`]. None where they weren't judged: the store
+    /// keeps those that it has.
+    pub identity: &'a [u8],
     /// Whether the records before it, in keyset order, were all read before it. A record that is modified while a query is
     /// paged through keeps its place and shows its new stamp: a watermark at that stamp would pass over others.
     pub in_order: bool,
@@ -78,6 +83,7 @@ pub struct Entry<'a> {
 pub(super) struct Row {
     id: Range<usize>,
     watched: Range<usize>,
+    identity: Range<usize>,
     pub(super) stamp: Timestamp,
     pub(super) fingerprint: Option<[u8; 16]>,
     pub(super) fate: Fate,
@@ -101,7 +107,26 @@ impl Row {
 pub struct Entries {
     ids: String,
     watched: Vec<u8>,
+    identities: Vec<u8>,
     rows: Vec<Row>,
+    held: Vec<Held>,
+    successions: Vec<Succession>,
+}
+
+/// The value of a tracked key that a record was seen with.
+#[derive(Debug)]
+struct Held {
+    record: Range<usize>,
+    kind: Range<usize>,
+    hash: Option<KeyHash>,
+}
+
+/// A record that goes on as another one.
+#[derive(Debug)]
+struct Succession {
+    record: Range<usize>,
+    relation: Relation,
+    successor: Range<usize>,
 }
 
 impl Entries {
@@ -111,9 +136,12 @@ impl Entries {
         self.ids.push_str(entry.id);
         let watched = self.watched.len();
         self.watched.extend_from_slice(entry.watched);
+        let identity = self.identities.len();
+        self.identities.extend_from_slice(entry.identity);
         self.rows.push(Row {
             id: id..self.ids.len(),
             watched: watched..self.watched.len(),
+            identity: identity..self.identities.len(),
             stamp: entry.stamp,
             fingerprint: entry.fingerprint,
             fate: entry.fate,
@@ -150,26 +178,72 @@ impl Entries {
         }
     }
 
-    /// How many records there are.
-    pub fn len(&self) -> usize {
-        self.rows.len()
+    /// Notes with which value of a tracked key a record is seen, before any record is delivered.
+    pub fn observe(&mut self, record: &str, kind: &str, hash: Option<KeyHash>) {
+        let (record, kind) = (self.text(record), self.text(kind));
+        self.held.push(Held { record, kind, hash });
     }
 
-    /// Whether there is no record.
+    /// Notes that a record goes on as another one.
+    pub fn succeed(&mut self, record: &str, successor: &Successor<'_>) {
+        let relation = successor.relation;
+        let (record, successor) = (self.text(record), self.text(successor.id));
+        self.successions.push(Succession {
+            record,
+            relation,
+            successor,
+        });
+    }
+
+    fn text(&mut self, text: &str) -> Range<usize> {
+        let start = self.ids.len();
+        self.ids.push_str(text);
+        start..self.ids.len()
+    }
+
+    /// How much there is: records, and values that records were seen with.
+    pub fn len(&self) -> usize {
+        self.rows.len() + self.held.len()
+    }
+
+    /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.len() == 0
     }
 
     /// Forgets the records and keeps the buffers.
     pub fn clear(&mut self) {
         self.ids.clear();
         self.watched.clear();
+        self.identities.clear();
         self.rows.clear();
+        self.held.clear();
+        self.successions.clear();
     }
 
     pub(super) fn rows(&self) -> impl Iterator<Item = (&str, &[u8], &Row)> {
         self.rows
             .iter()
             .map(|row| (&self.ids[row.id.clone()], &self.watched[row.watched.clone()], row))
+    }
+
+    pub(super) fn identity(&self, row: &Row) -> &[u8] {
+        &self.identities[row.identity.clone()]
+    }
+
+    /// The records that were seen, each with a kind and the value's hash.
+    pub(super) fn held(&self) -> impl Iterator<Item = (&str, &str, Option<KeyHash>)> {
+        let text = |range: &Range<usize>| &self.ids[range.clone()];
+        self.held
+            .iter()
+            .map(move |held| (text(&held.record), text(&held.kind), held.hash))
+    }
+
+    /// The records that go on as another one, each with that.
+    pub(super) fn successions(&self) -> impl Iterator<Item = (&str, Successor<'_>)> {
+        self.successions.iter().map(|one| {
+            let (relation, id) = (one.relation, &self.ids[one.successor.clone()]);
+            (&self.ids[one.record.clone()], Successor { relation, id })
+        })
     }
 }

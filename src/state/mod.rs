@@ -6,10 +6,13 @@
 //!   └─ Store      writes acknowledged records, dead letters, counts and the watermark: what belongs together in one transaction
 //! ```
 //!
-//! Of a record nothing is kept but its id, its stamp and fingerprints: the store holds no customer value.
+//! Of a record nothing is kept but its id, its stamp and fingerprints: the store holds no customer value. Beside the records
+//! stands the identity map (`identity`), with keyed hashes of values; `ledger` reads it for `ferrygate explain`.
 
 mod entries;
 mod error;
+mod identity;
+mod ledger;
 mod reader;
 mod schema;
 mod store;
@@ -26,6 +29,7 @@ use crate::api::sync_pipeline::{Counts, Watermark};
 
 pub use entries::{Entries, Entry, Fate, Letter, Stage};
 pub use error::StateError;
+pub use ledger::{Ledger, Link, Used, Whereabouts};
 pub use reader::{Known, Reader, Snapshot, watched_key};
 pub use store::Store;
 

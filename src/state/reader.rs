@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use rusqlite::{CachedStatement, Connection};
 
-use super::{StateError, schema, store};
+use super::{StateError, identity, schema, store};
+use crate::identity::{Evidence, KeyHash};
 
 /// Looks records up. It sees what was committed when its snapshot was taken.
 #[derive(Debug)]
@@ -102,6 +103,20 @@ impl Snapshot<'_> {
         };
         read().map_err(failed)?;
         Ok(true)
+    }
+
+    /// What the identity map holds for and against a record's having a value, before the run with this number delivered
+    /// anything. No more than `threshold` of the records that have it are counted.
+    pub fn evidence(
+        &self,
+        record: &str,
+        kind: &str,
+        hash: KeyHash,
+        threshold: u32,
+        epoch: i64,
+    ) -> Result<Evidence, StateError> {
+        identity::evidence(&self.reader.connection, record, kind, hash, threshold, epoch)
+            .map_err(|error| StateError::sqlite(&self.reader.path, error))
     }
 
     /// Looks at what has been committed since.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::StateError;
+use super::{StateError, identity};
 
 /// The format that this code writes, in SQLite's `user_version`.
-pub(super) const FORMAT: i64 = 3;
+pub(super) const FORMAT: i64 = 4;
 
 /// Marks the file as Ferrygate's: `FGst`, in SQLite's `application_id`.
 const APPLICATION: i64 = 0x4647_7374;
@@ -47,7 +47,10 @@ const TABLES: &str = "
         epoch       INTEGER NOT NULL,
         flags       INTEGER NOT NULL,
         fingerprint BLOB,
-        watched     BLOB
+        watched     BLOB,
+        identity    BLOB,
+        delivered_epoch INTEGER,
+        delivered_at    INTEGER
     ) WITHOUT ROWID, STRICT;
     CREATE TABLE dead_letter (
         id       TEXT NOT NULL PRIMARY KEY,
@@ -68,14 +71,26 @@ const TABLES: &str = "
 ";
 
 /// What brings a file of each format to the next one.
-const MIGRATIONS: [&str; FORMAT as usize - 1] = [
-    "ALTER TABLE stream ADD COLUMN source TEXT NOT NULL DEFAULT '';
-     ALTER TABLE stream ADD COLUMN sink TEXT NOT NULL DEFAULT '';",
-    "CREATE TABLE described (
-         one         INTEGER PRIMARY KEY CHECK (one = 1),
-         mapping     TEXT NOT NULL,
-         description TEXT NOT NULL
-     ) STRICT;",
+const MIGRATIONS: [&[&str]; FORMAT as usize - 1] = [
+    &["
+        ALTER TABLE stream ADD COLUMN source TEXT NOT NULL DEFAULT '';
+        ALTER TABLE stream ADD COLUMN sink TEXT NOT NULL DEFAULT '';
+    "],
+    &["
+        CREATE TABLE described (
+            one         INTEGER PRIMARY KEY CHECK (one = 1),
+            mapping     TEXT NOT NULL,
+            description TEXT NOT NULL
+        ) STRICT;
+    "],
+    &[
+        "
+        ALTER TABLE record ADD COLUMN identity BLOB;
+        ALTER TABLE record ADD COLUMN delivered_epoch INTEGER;
+        ALTER TABLE record ADD COLUMN delivered_at INTEGER;
+        ",
+        identity::TABLES,
+    ],
 ];
 
 /// Opens the file for writing, checks it and makes its tables where it has none. Tells whether it had none.
@@ -118,6 +133,7 @@ pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
     if new {
         let transaction = connection.transaction().map_err(failed)?;
         transaction.execute_batch(TABLES).map_err(failed)?;
+        transaction.execute_batch(identity::TABLES).map_err(failed)?;
         transaction
             .pragma_update(None, "application_id", APPLICATION)
             .map_err(failed)?;
@@ -143,7 +159,7 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: i64 = pragma(&transaction, "user_version")?;
     for migration in MIGRATIONS.iter().skip(usize::try_from(found - 1).unwrap_or_default()) {
-        transaction.execute_batch(migration)?;
+        migration.iter().try_for_each(|part| transaction.execute_batch(part))?;
     }
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()
@@ -161,6 +177,6 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StateError> {
     Ok(connection)
 }
 
-fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> rusqlite::Result<T> {
+pub(super) fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> rusqlite::Result<T> {
     connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
 }

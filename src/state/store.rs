@@ -7,12 +7,13 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::entries::{Entries, Fate, Row};
+use super::identity::{self, Identities};
 use super::{Between, Cause, Checkpoint, DeadLetter, Opening, Origin, Reader, Remembered, StateError, file_of, schema};
 use crate::api::sync_pipeline::{Counts, Watermark};
 use crate::source::ObjectDescription;
 
 /// Flags of a record: it was deleted in the CRM.
-const DELETED: i64 = 1;
+pub(super) const DELETED: i64 = 1;
 /// It is a dead letter.
 pub(super) const DEAD_LETTER: i64 = 2;
 
@@ -28,6 +29,7 @@ pub struct Store {
     mapping: String,
     checkpoint: Checkpoint,
     writing: bool,
+    pub(super) identities: Identities,
 }
 
 impl Store {
@@ -46,6 +48,7 @@ impl Store {
             mapping: opening.mapping.to_owned(),
             checkpoint: Checkpoint::default(),
             writing: false,
+            identities: Identities::default(),
         };
         let remembered = store.take_over(opening, new)?;
         Ok((store, remembered))
@@ -80,6 +83,7 @@ impl Store {
                     self.execute(
                         "DELETE FROM record; DELETE FROM dead_letter; DELETE FROM described; DELETE FROM stream",
                     )?;
+                    self.execute(identity::EMPTY)?;
                     origin = Origin::Other(between);
                 } else if run != self.run || epoch != self.epoch {
                     self.execute(
@@ -103,6 +107,7 @@ impl Store {
             )
         })?;
         self.checkpoint = self.attempt(read_checkpoint)?;
+        self.identities = self.attempt(Identities::read)?;
         let any: bool = self
             .attempt(|connection| connection.query_row("SELECT EXISTS (SELECT 1 FROM record)", [], |row| row.get(0)))?;
         self.execute("COMMIT")?;
@@ -135,6 +140,16 @@ impl Store {
     pub fn apply(&mut self, entries: &Entries, now: Timestamp) -> Result<(), StateError> {
         self.begin()?;
         let letters = apply(&self.connection, entries, self.epoch, &self.mapping, now)
+            .map_err(|error| StateError::sqlite(&self.path, error))?;
+        let writer = identity::Writer {
+            connection: &self.connection,
+            run: &self.run,
+            epoch: self.epoch,
+            mapping: &self.mapping,
+            now,
+        };
+        writer
+            .apply(entries, &mut self.identities)
             .map_err(|error| StateError::sqlite(&self.path, error))?;
         self.checkpoint.dead_letters += letters;
         let mut last = None;
@@ -293,7 +308,7 @@ impl Store {
             .map_err(|error| StateError::sqlite(&path, error))
     }
 
-    fn begin(&mut self) -> Result<(), StateError> {
+    pub(super) fn begin(&mut self) -> Result<(), StateError> {
         if self.writing {
             return Ok(());
         }
@@ -320,7 +335,7 @@ impl Store {
         }
     }
 
-    fn attempt<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
+    pub(super) fn attempt<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
         query(&self.connection).map_err(|error| StateError::sqlite(&self.path, error))
     }
 
@@ -343,7 +358,7 @@ fn writer_name() -> String {
     format!("{host}/{}/{}", std::process::id(), since.as_nanos())
 }
 
-fn instant(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+pub(super) fn instant(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     let microseconds: i64 = row.get(column)?;
     Timestamp::from_microsecond(microseconds)
         .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, microseconds))
@@ -393,29 +408,38 @@ fn apply(
     now: Timestamp,
 ) -> rusqlite::Result<i64> {
     let mut record = connection.prepare_cached(
-        "INSERT INTO record (id, stamp, epoch, flags, fingerprint, watched) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        "INSERT INTO record (id, stamp, epoch, flags, fingerprint, watched, identity, delivered_epoch, delivered_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT (id) DO UPDATE SET stamp = excluded.stamp, epoch = excluded.epoch, flags = excluded.flags,
-             fingerprint = excluded.fingerprint, watched = excluded.watched",
+             fingerprint = excluded.fingerprint, watched = excluded.watched,
+             identity = COALESCE(excluded.identity, identity),
+             delivered_epoch = COALESCE(excluded.delivered_epoch, delivered_epoch),
+             delivered_at = COALESCE(excluded.delivered_at, delivered_at)",
     )?;
     let mut clear = connection.prepare_cached("DELETE FROM dead_letter WHERE id = ?1")?;
     let mut letters = 0;
     for (id, watched, row) in entries.rows() {
         if row.fate == Fate::Rejected {
-            letters += reject(connection, id, row, epoch, mapping, now)?;
+            letters += reject(connection, id, row, entries.identity(row), epoch, mapping, now)?;
             continue;
         }
         if row.had_letter {
             letters -= i64::try_from(clear.execute([id])?).unwrap_or_default();
         }
-        let watched = Some(watched).filter(|watched| !watched.is_empty());
+        let watched = some(watched);
+        let identity = some(entries.identity(row));
         let flags = flag(row.deleted, DELETED);
+        let delivered = matches!(row.fate, Fate::Delivered | Fate::Suppressed);
         record.execute(params![
             id,
             row.stamp.as_microsecond(),
             epoch,
             flags,
             row.fingerprint,
-            watched
+            watched,
+            identity,
+            delivered.then_some(epoch),
+            delivered.then(|| now.as_microsecond()),
         ])?;
     }
     Ok(letters)
@@ -426,6 +450,7 @@ fn reject(
     connection: &Connection,
     id: &str,
     row: &Row,
+    identity: &[u8],
     epoch: i64,
     mapping: &str,
     now: Timestamp,
@@ -433,16 +458,18 @@ fn reject(
     let stamp = row.stamp.as_microsecond();
     connection
         .prepare_cached(
-            "INSERT INTO record (id, stamp, epoch, flags, fingerprint) VALUES (?1, ?2, ?3, ?4, ?5)
+            "INSERT INTO record (id, stamp, epoch, flags, fingerprint, identity) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (id) DO UPDATE SET stamp = excluded.stamp, epoch = excluded.epoch, flags = excluded.flags,
-                 fingerprint = COALESCE(excluded.fingerprint, fingerprint)",
+                 fingerprint = COALESCE(excluded.fingerprint, fingerprint),
+                 identity = COALESCE(excluded.identity, identity)",
         )?
         .execute(params![
             id,
             stamp,
             epoch,
             DEAD_LETTER | flag(row.deleted, DELETED),
-            row.fingerprint
+            row.fingerprint,
+            some(identity),
         ])?;
     let Some(letter) = &row.letter else { return Ok(0) };
     let now = now.as_microsecond();
@@ -473,6 +500,10 @@ fn reject(
         )?
         .execute(values)?;
     Ok(1)
+}
+
+fn some(bytes: &[u8]) -> Option<&[u8]> {
+    Some(bytes).filter(|bytes| !bytes.is_empty())
 }
 
 fn flag(set: bool, flag: i64) -> i64 {

@@ -37,6 +37,7 @@ fn entry(id: &str, second: i64, fate: Fate) -> Entry<'_> {
         fate,
         fingerprint: Some([7; 16]).filter(|_| fate != Fate::Rejected),
         watched: &[],
+        identity: &[],
         in_order: true,
         counted: false,
         had_letter: false,
@@ -394,7 +395,12 @@ fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
     rusqlite::Connection::open(&path)
         .and_then(|file| {
             file.execute_batch(
-                "ALTER TABLE stream DROP COLUMN source; ALTER TABLE stream DROP COLUMN sink; DROP TABLE described; PRAGMA user_version = 1;",
+                "ALTER TABLE stream DROP COLUMN source; ALTER TABLE stream DROP COLUMN sink; DROP TABLE described;
+                 ALTER TABLE record DROP COLUMN identity; ALTER TABLE record DROP COLUMN delivered_epoch;
+                 ALTER TABLE record DROP COLUMN delivered_at;
+                 DROP TABLE run; DROP TABLE identity_tracking; DROP TABLE identity_held; DROP TABLE identity_used;
+                 DROP TABLE identity_touched; DROP TABLE identity_again; DROP TABLE identity_link;
+                 PRAGMA user_version = 1;",
             )
         })
         .expect("a file of the first format");

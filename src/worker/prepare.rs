@@ -6,6 +6,7 @@ use super::RunSpec;
 use super::stop::Stop;
 use crate::api::common::Outcome;
 use crate::api::sync_pipeline::{Deletes, Watermark};
+use crate::identity::Secret;
 use crate::mapping::{CompileError, Plan};
 use crate::secrets::Secrets;
 use crate::sink::Sink;
@@ -17,6 +18,10 @@ pub(super) struct Opened {
     pub(super) store: Store,
     /// Whether it knew no record.
     pub(super) empty: bool,
+    /// Whether the identity map knows every value of the tracked keys; otherwise everything must be read.
+    pub(super) knows_keys: bool,
+    /// What makes the hashes of the identity map.
+    pub(super) secret: Secret,
     /// What a person must know of it.
     pub(super) notes: Vec<String>,
 }
@@ -47,13 +52,28 @@ pub(super) fn compile(spec: &RunSpec, secrets: &Secrets) -> Result<Plan, Stop> {
     Ok(plan)
 }
 
+/// Compiles what the reading of a stream's keys needs, where they must be read before its records.
+pub(super) fn compile_keys(spec: &RunSpec, plan: &Plan) -> Result<Option<Plan>, Stop> {
+    if !plan.reads_keys_first() {
+        return Ok(None);
+    }
+    let keys = Plan::compile_keys(&spec.mapping, &spec.stream.object, &spec.sink);
+    // What a whole mapping compiles with, a part of it compiles with.
+    keys.map(Some).map_err(|errors| {
+        Stop::new(
+            Outcome::ConfigurationInvalid,
+            format!("mapping {} does not compile: {}", mapping_name(spec), listed(&errors)),
+        )
+    })
+}
+
 /// The mapping and its version, as dead letters and messages name it.
 pub(super) fn mapping_name(spec: &RunSpec) -> String {
     format!("{} {}", spec.mapping.mapping, spec.mapping.version)
 }
 
 /// Opens the stream's store, and decides where the run begins.
-pub(super) fn open(spec: &RunSpec) -> Result<Opened, Stop> {
+pub(super) fn open(spec: &RunSpec, tracked: &[TrackedKey]) -> Result<Opened, Stop> {
     let mapping = mapping_name(spec);
     let (mut store, remembered) = Store::open(&spec.opening(&mapping))?;
     let Remembered { origin, empty } = remembered;
@@ -80,9 +100,18 @@ pub(super) fn open(spec: &RunSpec) -> Result<Opened, Stop> {
             ));
         }
     }
+    let knows_keys = store.track(tracked.iter().map(|key| (&*key.kind, &*key.definition)))?;
+    let secret = Secret::read_or_make(&spec.state_directory)
+        .map_err(|error| Stop::new(Outcome::StateUnavailable, error.to_string()))?;
     // Made lasting before anything is read, so that a run after a kill does not have to decide again.
     store.commit()?;
-    Ok(Opened { store, empty, notes })
+    Ok(Opened {
+        store,
+        empty,
+        knows_keys,
+        secret,
+        notes,
+    })
 }
 
 /// Connects to both sides, and checks that the CRM has what the mapping names.
@@ -117,7 +146,28 @@ pub(super) fn selection(spec: &RunSpec, plan: &Plan, watermark: Option<&Watermar
         // A look-back to before the beginning of time reads everything.
         from: watermark.and_then(|watermark| watermark.stamp.checked_sub(look_back).ok()),
         deleted: spec.stream.deletes == Deletes::Suppress,
+        ids: None,
     }
+}
+
+/// A key of which the identity map must know who has its values.
+#[derive(Clone, Debug)]
+pub(super) struct TrackedKey {
+    pub(super) kind: String,
+    /// So many records with one value make it nobody's.
+    pub(super) shared_by: u32,
+    /// What the value is made from.
+    pub(super) definition: String,
+}
+
+/// The keys of which the identity map must know who has their values.
+pub(super) fn tracked(plan: &Plan) -> Vec<TrackedKey> {
+    let keys = plan.tracked_keys().map(|(kind, shared_by, definition)| TrackedKey {
+        kind: kind.to_owned(),
+        shared_by,
+        definition: definition.to_owned(),
+    });
+    keys.collect()
 }
 
 fn listed(errors: &[CompileError]) -> String {

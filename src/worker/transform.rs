@@ -1,5 +1,6 @@
 //! The second stage, on a thread of its own: decode, map, gate, look up, encode.
 
+use std::convert::Infallible;
 use std::mem;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,6 +12,7 @@ use super::extract::Arrival;
 use super::in_flight::InFlight;
 use super::stop::Stop;
 use crate::consent::{Decision, Gate};
+use crate::identity::{self, Evidence, Resolved, Secret, Successor};
 use crate::mapping::{Mapped, MappedEvent, Plan, Rejection, Trigger};
 use crate::record::Record;
 use crate::sink::{Batch, EncodeError, Encoded, Encoder, Provenance, Sink};
@@ -22,6 +24,14 @@ const RECORDS: usize = 2_000;
 /// In a first run the store is empty, and a record need not be looked up unless it is read a second time. That takes a change
 /// during the run, whose stamp is no older than the run but for transactions that committed late: this much is allowed them.
 const LATE: SignedDuration = SignedDuration::from_hours(1);
+
+/// What is known of a value that nobody tracks.
+const UNKNOWN: Evidence = Evidence {
+    holders: 1,
+    settled: true,
+    given_up: false,
+    own: false,
+};
 
 /// What every record of the run goes by.
 pub(super) struct Rules {
@@ -38,6 +48,24 @@ pub(super) struct Rules {
     pub(super) sink: Sink,
     /// Whether the store knew no record when the run began.
     pub(super) empty: bool,
+    /// Which reading of the stream this is.
+    pub(super) reading: Reading,
+    /// What makes the hashes of the identity map.
+    pub(super) secret: Secret,
+}
+
+/// A run reads a stream once or, where its mapping says that a key may be shared, change hands or be merged, up to three times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// The keys alone: who has which value, and who goes on as whom. The latter are delivered.
+    Keys,
+    /// The records.
+    Records,
+    /// Some records once more, for what became of others; with `forced`, also where nothing of them has changed.
+    Again {
+        /// What the CDP hears of them must be the last.
+        forced: bool,
+    },
 }
 
 /// The channels to the stages after this one, and back from them.
@@ -71,6 +99,7 @@ pub(super) fn run(
         known: Known::default(),
         item: Vec::new(),
         watched: Vec::new(),
+        identity: Vec::new(),
     };
     let mut result = Ok(());
     while let Some(arrival) = pages.blocking_recv() {
@@ -112,6 +141,8 @@ struct Work<'r> {
     known: Known,
     item: Vec<u8>,
     watched: Vec<u8>,
+    /// The verdicts on the record's keys, as the store keeps them.
+    identity: Vec<u8>,
 }
 
 /// The page at hand.
@@ -148,22 +179,75 @@ impl Work<'_> {
     }
 
     fn record(&mut self, record: &Record<'_>, context: &mut Context<'_>) -> Result<(), Halt> {
+        if self.rules.reading == Reading::Keys && !self.observe(record)? {
+            return Ok(());
+        }
         let found = self.look_up(record, context)?;
+        let resolved = self.resolve(record, context)?;
         // Taken out for as long as the record is worked on, so that its buffer is used again.
         let known = mem::take(&mut self.known);
-        let verdict = self.judge(record, found.then_some(&known), context.extracted_at);
-        let added = self.add(
-            record,
-            record.stamp <= context.complete_as_of,
-            found.then_some(&known),
-            verdict,
-        );
+        let verdict = self.judge(record, &resolved, found.then_some(&known), context.extracted_at);
+        self.remember(record, resolved, &verdict);
+        // Only the reading of all records, in their order, moves the watermark.
+        let in_order = self.rules.reading == Reading::Records && record.stamp <= context.complete_as_of;
+        let added = self.add(record, in_order, found.then_some(&known), verdict);
         self.known = known;
         added?;
         if self.parcel.entries.len() >= RECORDS {
             self.hand_on()?;
         }
         Ok(())
+    }
+
+    /// Notes who has which value of the tracked keys; tells whether the record goes on as another one, which must be delivered
+    /// before any record that stays.
+    fn observe(&mut self, record: &Record<'_>) -> Result<bool, Halt> {
+        let (plan, secret) = (&self.rules.plan, &self.rules.secret);
+        let successor = plan.successor(record);
+        let gone = record.deleted || successor.is_some();
+        for key in plan.keys(record).filter(|key| key.shared_by.is_some()) {
+            let value = key.value.as_deref().filter(|_| !gone);
+            let hash = value.map(|value| secret.hash(key.kind, value));
+            self.parcel.entries.observe(&record.id, key.kind, hash);
+        }
+        let merged = successor.is_some();
+        if self.parcel.entries.len() >= RECORDS {
+            self.hand_on()?;
+        }
+        Ok(merged)
+    }
+
+    /// Judges the keys of a record that stands for itself, where the identity map has a say in it.
+    fn resolve<'m>(&self, record: &'m Record<'m>, context: &Context<'_>) -> Result<Option<Vec<Resolved<'m>>>, Halt>
+    where
+        Self: 'm,
+    {
+        let Rules {
+            plan, secret, epoch, ..
+        } = self.rules;
+        if !plan.tracks() || record.deleted || plan.successor(record).is_some() {
+            return Ok(None);
+        }
+        let resolved = identity::resolve(plan.keys(record), |key, value, threshold| {
+            let hash = secret.hash(key.kind, value);
+            context.snapshot.evidence(&record.id, key.kind, hash, threshold, *epoch)
+        })?;
+        Ok(Some(resolved))
+    }
+
+    /// Keeps the verdicts on the keys of a record that is delivered; where the map tracks them, of any.
+    fn remember(&mut self, record: &Record<'_>, resolved: Option<Vec<Resolved<'_>>>, verdict: &Verdict) {
+        self.identity.clear();
+        let rules = self.rules;
+        match resolved {
+            Some(resolved) => identity::remember(&resolved, &rules.secret, &mut self.identity),
+            None if matches!(verdict.fate, Fate::Delivered | Fate::Suppressed) && !record.deleted => {
+                let resolved = identity::resolve(rules.plan.keys(record), |_, _, _| Ok::<_, Infallible>(UNKNOWN));
+                let Ok(resolved) = resolved;
+                identity::remember(&resolved, &rules.secret, &mut self.identity);
+            }
+            None => {}
+        }
     }
 
     /// Reads what the store knows of the record into `self.known`; tells whether it knows anything.
@@ -183,15 +267,28 @@ impl Work<'_> {
     }
 
     /// Maps the record, lets the gate decide, and encodes into `self.item` what is to be sent.
-    fn judge(&mut self, record: &Record<'_>, known: Option<&Known>, extracted_at: Timestamp) -> Verdict {
+    fn judge(
+        &mut self,
+        record: &Record<'_>,
+        resolved: &Option<Vec<Resolved<'_>>>,
+        known: Option<&Known>,
+        extracted_at: Timestamp,
+    ) -> Verdict {
         self.item.clear();
         self.watched.clear();
         let plan = &self.rules.plan;
+        if let Some(successor) = plan.successor(record) {
+            return self.judge_succeeded(record, &successor, known, extracted_at);
+        }
         let mapped = if record.deleted {
             plan.map_deleted(record)
         } else {
             plan.map(record)
         };
+        let mapped = mapped.and_then(|mut mapped| match resolved {
+            Some(resolved) => mapped.withhold(resolved).map(|()| mapped),
+            None => Ok(mapped),
+        });
         match mapped {
             Ok(mapped) => self.judge_mapped(record, &mapped, known, extracted_at),
             Err(rejection) => self.judge_rejected(record, rejection, known, extracted_at),
@@ -213,7 +310,8 @@ impl Work<'_> {
             Decision::Activate => firing(&mapped.events, delivered),
             Decision::Suppress => Vec::new(),
         };
-        let profile = delivered.is_none_or(|known| known.fingerprint != Some(fingerprint));
+        let forced = self.rules.reading == Reading::Again { forced: true };
+        let profile = forced || delivered.is_none_or(|known| known.fingerprint != Some(fingerprint));
         if !profile && events.is_empty() {
             return Verdict {
                 fate: Fate::Unchanged,
@@ -237,6 +335,52 @@ impl Work<'_> {
                     Decision::Activate if calls == 0 => Fate::Unchanged,
                     Decision::Activate => Fate::Delivered,
                 },
+                fingerprint: Some(fingerprint),
+                letter: None,
+                calls,
+            },
+            Err(error) => Verdict {
+                fate: Fate::Rejected,
+                fingerprint: None,
+                letter: Some(Letter {
+                    stage: Stage::Encode,
+                    path: "encoding".into(),
+                    rule: error.to_string(),
+                }),
+                calls: 0,
+            },
+        }
+    }
+
+    /// A record that goes on as another one is suppressed, and the CDP is told which one that is: in this order, so that where a
+    /// CDP follows the second, what the successor's own record says comes last.
+    fn judge_succeeded(
+        &mut self,
+        record: &Record<'_>,
+        successor: &Successor<'_>,
+        known: Option<&Known>,
+        extracted_at: Timestamp,
+    ) -> Verdict {
+        let mapped = match self.rules.plan.map_deleted(record) {
+            Ok(mapped) => mapped,
+            Err(rejection) => return self.judge_rejected(record, rejection, known, extracted_at),
+        };
+        let fingerprint = successor.fingerprint(mapped.fingerprint(&Decision::Suppress));
+        if known.is_some_and(|known| known.fingerprint == Some(fingerprint)) {
+            return Verdict {
+                fate: Fate::Unchanged,
+                fingerprint: Some(fingerprint),
+                letter: None,
+                calls: 0,
+            };
+        }
+        self.parcel.entries.succeed(&record.id, successor);
+        let encoded = self.encode(record, extracted_at, |encoder, provenance, out| {
+            encoder.encode_successor(&mapped, successor, provenance, out)
+        });
+        match encoded {
+            Ok(calls) => Verdict {
+                fate: Fate::Suppressed,
                 fingerprint: Some(fingerprint),
                 letter: None,
                 calls,
@@ -344,9 +488,10 @@ impl Work<'_> {
             fate: verdict.fate,
             fingerprint: verdict.fingerprint,
             watched: &self.watched,
+            identity: &self.identity,
             in_order,
-            // Dealt with by this very run, before its pod was replaced.
-            counted: (had_letter || verdict.fate == Fate::Unchanged)
+            // Dealt with by this very run, before its pod was replaced, or in an earlier reading.
+            counted: (had_letter || verdict.fate == Fate::Unchanged || self.rules.reading != Reading::Records)
                 && known.is_some_and(|known| known.epoch == self.rules.epoch && known.is_of(record.stamp)),
             had_letter,
         };

@@ -100,6 +100,11 @@ impl Fakes {
         change(contact);
     }
 
+    /// The id of a contact.
+    pub fn id(&self, number: usize) -> String {
+        self.0.contacts.lock().expect("not poisoned")[number].id.clone()
+    }
+
     /// Makes the CDP slow.
     pub fn slow(&self, latency: Duration) {
         let latency = u64::try_from(latency.as_millis()).expect("short");
@@ -126,6 +131,9 @@ impl Fakes {
         let contacts = self.0.contacts.lock().expect("not poisoned");
         let mut contacts: Vec<&Contact> = contacts.iter().collect();
         contacts.retain(|contact| deleted || !contact.deleted);
+        if let Some(place) = words.iter().position(|word| *word == "IN") {
+            contacts.retain(|contact| words[place + 1].contains(&format!("'{}'", contact.id)));
+        }
         if let Some(from) = after(">=") {
             contacts.retain(|contact| contact.modified >= from);
         }
@@ -214,6 +222,7 @@ async fn describe(State(fakes): State<Fakes>) -> Json<Value> {
         ("Phone", "phone"),
         ("Stage__c", "picklist"),
         ("HasOptedOutOfEmail", "boolean"),
+        ("MasterRecordId", "reference"),
     ];
     Json(json!({"name": "Contact", "fields": fields.map(field)}))
 }

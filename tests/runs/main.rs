@@ -2,4 +2,5 @@
 
 mod fakes;
 mod files;
+mod identity;
 mod library;

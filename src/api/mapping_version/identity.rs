@@ -19,6 +19,31 @@ pub struct IdentityKey {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub transforms: Vec<Transform>,
+    /// What the key may do: an `Informational` one never merges two profiles, and is delivered all the same where the sink
+    /// takes it.
+    #[serde(default)]
+    pub role: IdentityRole,
+    /// A value that so many records, or more, share identifies nobody, and is delivered for none of them. With it, whoever
+    /// takes a value that another record has given up is not taken for that one. The stream then reads its keys before its
+    /// records; the first time, all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2, max = 1000), extend("format" = "int32"))]
+    pub block_when_shared_by: Option<u32>,
+    /// Values that identify nobody, as the transforms leave them. An entry that ends in `@` is the part before the `@` of an
+    /// address (`info@`), any other a whole value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 255)))]
+    pub block_values: Vec<String>,
+}
+
+/// What an identity key may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum IdentityRole {
+    /// Whoever has the value is the person.
+    #[default]
+    Identifying,
+    /// It is told of the person, and never makes one person of two.
+    Informational,
 }
 
 /// A reference from a record to another entity, by an identity of it.

@@ -20,7 +20,7 @@ use super::common::SecretKeySelector;
 
 pub use consent::ConsentMapping;
 pub use event::{EventMapping, EventTrigger, PropertyMapping};
-pub use identity::{IdentityKey, IdentityReference, Subject, SubjectEntity};
+pub use identity::{IdentityKey, IdentityReference, IdentityRole, Subject, SubjectEntity};
 pub use object::{Dependent, DependentKind, Entity, ObjectMapping};
 pub use rates::ExchangeRates;
 pub use traits::{Deprecation, OnError, OnNull, TraitMapping, TraitType};

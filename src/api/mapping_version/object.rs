@@ -26,6 +26,13 @@ pub struct ObjectMapping {
     /// The group (an account, a household) that a person belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<IdentityReference>,
+    /// The field that names the record which a person was merged into (Salesforce's `MasterRecordId`). It needs a stream that
+    /// reads deleted records: the CRM deletes the ones that lose a merge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_into: Option<IdentityReference>,
+    /// The field that names the record which a person goes on as, of another object (a lead's `ConvertedContactId`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converted_into: Option<IdentityReference>,
     /// Whom the events of an object that is not itself a person concern.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,

@@ -4,10 +4,6 @@ use super::*;
 use crate::mapping::Plan;
 use crate::source::{FieldDescription, ObjectDescription};
 
-fn lines(errors: &[crate::mapping::CompileError]) -> Vec<String> {
-    errors.iter().map(ToString::to_string).collect()
-}
-
 #[test]
 fn mappings_like_the_designs_have_nothing_wrong() {
     for object in [CONTACT, OPPORTUNITY, ACCOUNT] {

@@ -1,6 +1,7 @@
 //! Whole mappings, as a user writes them.
 
 mod compile;
+mod identity;
 mod records;
 
 use crate::api::{CdpSinkSpec, MappingVersionSpec};
@@ -16,6 +17,11 @@ fn mapping(object: &str) -> MappingVersionSpec {
 
 pub(super) fn spec(yaml: &str) -> MappingVersionSpec {
     serde_saphyr::from_str(yaml).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
+}
+
+/// Errors as a user reads them.
+fn lines(errors: &[crate::mapping::CompileError]) -> Vec<String> {
+    errors.iter().map(ToString::to_string).collect()
 }
 
 /// A sink that takes `crm_id`, `account_id` and `email`, holds what is Personal, and requires these purposes.

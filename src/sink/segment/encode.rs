@@ -1,4 +1,4 @@
-//! A record's calls, by the [Segment spec](https://segment.com/docs/connections/spec/): `identify`, `group` and `track`.
+//! A record's calls, by the [Segment spec](https://segment.com/docs/connections/spec/): `identify`, `group`, `track` and `alias`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use super::json;
 use crate::api::CdpSinkSpec;
 use crate::api::mapping_version::Entity;
 use crate::consent::Decision;
+use crate::identity::Successor;
 use crate::mapping::{Mapped, MappedEvent};
 use crate::sink::Provenance;
 
@@ -43,7 +44,7 @@ pub enum EncodeError {
     /// A call is longer than the API takes.
     #[error("the {call} call has {bytes} bytes, and the CDP takes less than {CALL_LIMIT}; map fewer or shorter traits")]
     TooLarge {
-        /// `identify`, `group` or `track`.
+        /// `identify`, `group`, `track` or `alias`.
         call: &'static str,
         /// The call's length.
         bytes: usize,
@@ -96,6 +97,26 @@ impl Encoder {
     ) -> Result<Encoded, EncodeError> {
         self.append(mapped, Decision::Activate, provenance, out, |calls| {
             calls.events(events)
+        })
+    }
+
+    /// Appends the calls for a person's record that goes on as another one: an `identify` with every purpose denied, then an
+    /// `alias` to the other's user id. CDPs that merge by it (as many of Segment's destinations do) let the second id's profile
+    /// stand; Segment Unify leaves the two apart, and there the first is no longer activated:
+    /// <https://www.twilio.com/docs/segment/connections/spec/alias>.
+    ///
+    /// # Errors
+    /// As [`Encoder::encode`].
+    pub fn encode_successor(
+        &self,
+        mapped: &Mapped<'_>,
+        successor: &Successor<'_>,
+        provenance: &Provenance<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, EncodeError> {
+        self.append(mapped, Decision::Suppress, provenance, out, |calls| {
+            calls.profile()?;
+            calls.alias(successor.id)
         })
     }
 
@@ -184,6 +205,18 @@ impl Calls<'_> {
                     out.push(b',');
                 }
             }
+        })
+    }
+
+    fn alias(&mut self, successor: &str) -> Result<(), EncodeError> {
+        let previous = identity(&self.mapped.user_id, "user id")?;
+        self.call("alias", |calls, out| {
+            out.extend_from_slice(b",\"previousId\":");
+            json::text(out, previous);
+            out.extend_from_slice(b",\"userId\":");
+            json::text(out, successor);
+            calls.stamp(out);
+            out.extend_from_slice(b",\"context\":{");
         })
     }
 

@@ -19,6 +19,8 @@ pub(super) enum Start<'a> {
     At(Timestamp),
     /// Records after this one, in keyset order.
     After(&'a Watermark),
+    /// Records with these ids.
+    Among(&'a [String]),
 }
 
 /// Records in keyset order. Stamps are not unique: the id orders those that share one.
@@ -30,6 +32,10 @@ pub(super) fn select(object: &str, layout: &Layout, start: Start<'_>) -> String 
         Start::After(Watermark { stamp: instant, id }) => {
             let (instant, id) = (literal(*instant), quoted(id));
             format!(" WHERE {stamp} > {instant} OR ({stamp} = {instant} AND Id > {id})")
+        }
+        Start::Among(ids) => {
+            let ids: Vec<String> = ids.iter().map(|id| quoted(id)).collect();
+            format!(" WHERE Id IN ({})", ids.join(","))
         }
     };
     format!("SELECT {columns} FROM {object}{condition} ORDER BY {stamp} ASC, Id ASC")
@@ -81,8 +87,14 @@ mod tests {
             stamp,
             id: "003Qy00000AbCdE'\\".into(),
         };
-        let queries =
-            [Start::Everything, Start::At(stamp), Start::After(&last)].map(|start| select("Contact", &layout, start));
+        let ids = ["003A", "003B'"].map(str::to_owned);
+        let queries = [
+            Start::Everything,
+            Start::At(stamp),
+            Start::After(&last),
+            Start::Among(&ids),
+        ]
+        .map(|start| select("Contact", &layout, start));
         assert_eq!(
             queries,
             [
@@ -92,6 +104,8 @@ mod tests {
                 "SELECT Email,id,Name,SystemModstamp,IsDeleted FROM Contact WHERE SystemModstamp > 2026-05-04T08:41:07.000Z OR \
                  (SystemModstamp = 2026-05-04T08:41:07.000Z AND Id > '003Qy00000AbCdE\\'\\\\') ORDER BY SystemModstamp ASC, \
                  Id ASC",
+                "SELECT Email,id,Name,SystemModstamp,IsDeleted FROM Contact WHERE Id IN ('003A','003B\\'') ORDER BY \
+                 SystemModstamp ASC, Id ASC",
             ]
         );
     }

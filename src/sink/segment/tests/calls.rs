@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use super::spec;
 use crate::api::mapping_version::Entity;
 use crate::consent::Decision;
+use crate::identity::{Relation, Successor};
 use crate::mapping::{Mapped, MappedEvent, Trigger, Value};
 use crate::sink::segment::encode::{EncodeError, Encoder};
 use crate::sink::{Encoded, Provenance};
@@ -207,4 +208,46 @@ fn a_record_that_can_not_be_sent_leaves_nothing_behind() {
         errors,
         expected.map(|(what, too_large)| (what, too_large, String::new()))
     );
+}
+
+#[test]
+fn a_person_who_goes_on_as_another_one_is_suppressed_and_then_aliased() {
+    let encoder = Encoder::new(&spec("https://cdp.example", false, "writeKey"));
+    let (mapped, mut out) = (mapped(Entity::Person), Vec::new());
+    let successor = Successor {
+        relation: Relation::Merged,
+        id: "003Survivor",
+    };
+    let encoded = encoder.encode_successor(&mapped, &successor, &provenance("run"), &mut out);
+    let calls: Vec<Json> = serde_json::from_str(&format!("[{}]", String::from_utf8(out).unwrap())).unwrap();
+    assert_eq!(encoded, Ok(Encoded { calls: 2 }));
+    assert_eq!(
+        [
+            &calls[0]["type"],
+            &calls[0]["userId"],
+            &calls[0]["traits"],
+            &calls[0]["context"]["externalIds"]
+        ],
+        [
+            &Json::from("identify"),
+            &Json::from("003Qy00000AbCdE"),
+            &Json::Null,
+            &Json::Null
+        ]
+    );
+    assert_eq!(
+        [
+            &calls[1]["type"],
+            &calls[1]["previousId"],
+            &calls[1]["userId"],
+            &calls[1]["traits"]
+        ],
+        [
+            &Json::from("alias"),
+            &Json::from("003Qy00000AbCdE"),
+            &Json::from("003Survivor"),
+            &Json::Null
+        ]
+    );
+    assert_ne!(calls[0]["messageId"], calls[1]["messageId"]);
 }

@@ -1,0 +1,54 @@
+//! The present values of a record, for an asker who may read the identity map's key and the CRM.
+
+use super::ExplainError;
+use super::gather::{Explanation, Place};
+use crate::mapping::Value;
+use crate::source::{Selection, Source};
+
+/// Reads the record anew, and puts its values beside their hashes.
+pub(super) async fn reveal(place: &Place<'_>, explanation: &mut Explanation) -> Result<(), ExplainError> {
+    let secret = place.secret()?;
+    let source = place.namespace.sources.get(&place.pipeline.spec.source_ref.name);
+    let mapping = place.mapping(explanation.mapping.as_deref());
+    let (Some(source), Some((mapping, _)), Some(sink)) = (source, mapping, place.sink()) else {
+        return Ok(());
+    };
+    let plan = place.plan(mapping, sink)?;
+    let source = Source::connect(&source.spec, &place.namespace.secrets()).await?;
+    let mut extract = source.extract(Selection {
+        object: explanation.object.clone(),
+        fields: plan.fields().to_vec(),
+        from: None,
+        deleted: true,
+        ids: Some(vec![explanation.record.clone()]),
+    });
+    while let Some(page) = extract.next_page().await? {
+        page.decode(|record| {
+            for key in plan.keys(record) {
+                let Some(explained) = explanation.keys.iter_mut().find(|explained| explained.kind == key.kind) else {
+                    continue;
+                };
+                explained.value_is_as_delivered = explained
+                    .hash
+                    .as_ref()
+                    .zip(key.value.as_ref())
+                    .map(|(hash, value)| *hash == secret.hash(key.kind, value).to_string());
+                explained.value = key.value.map(|value| value.into_owned());
+            }
+            let (Some(explained), Ok(mapped)) = (&mut explanation.trait_explained, plan.map(record)) else {
+                return;
+            };
+            let value = mapped.traits.iter().find(|(name, _)| *name == explained.name);
+            explained.value = value.map(|(_, value)| text(value));
+        })?;
+    }
+    Ok(())
+}
+
+fn text(value: &Value<'_>) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::String(text) => text.to_string(),
+        other => format!("{other:?}"),
+    }
+}
