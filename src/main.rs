@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ferrygate::cli::{Cli, Command, LogFormat, run, run_now, worker};
+use ferrygate::cli::{Cli, Command, LogFormat, audit, run, run_now, worker};
 use ferrygate::controller;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ async fn main() -> ExitCode {
         Command::Controller(options) => controller::run(options, shutdown).await,
         Command::Worker(worker) => worker::run(worker, shutdown).await,
         Command::Run(args) => run::run(args, shutdown).await,
+        Command::Audit(args) => audit::run(&args),
         Command::RunNow(args) => run_now::run(args).await,
     };
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))

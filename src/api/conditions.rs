@@ -23,6 +23,8 @@ pub const WITHIN_BUDGET: &str = "WithinBudget";
 pub const COMPILED: &str = "Compiled";
 /// Every stream with an objective meets it.
 pub const FRESH: &str = "Fresh";
+/// Every stream with an objective for withdrawals of consent meets it.
+pub const CONSENT_CURRENT: &str = "ConsentCurrent";
 /// The counts of the source and of what was delivered agree.
 pub const RECONCILED: &str = "Reconciled";
 /// No run is started, because the spec says so.

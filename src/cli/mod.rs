@@ -1,5 +1,6 @@
 //! The command line: a file per subcommand.
 
+pub mod audit;
 pub mod files;
 pub mod run;
 pub mod run_now;
@@ -40,6 +41,9 @@ pub enum Command {
     Worker(worker::Worker),
     /// Syncs with manifests and Secrets from a folder, and no cluster.
     Run(run::RunArgs),
+    /// Reads the audit trail: what stood of a person's consent whenever something of theirs was sent.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Asks for a run of a pipeline's streams, beside their schedules.
     RunNow(run_now::RunNowArgs),
 }

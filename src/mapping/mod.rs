@@ -20,6 +20,7 @@ mod instant;
 mod number;
 mod phone;
 mod plan;
+mod purpose;
 mod schema;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use super::cel::Expression;
 use super::error::{CompileError, Errors, Rejection};
 use super::fields::Fields;
+use super::purpose::Purpose;
 use super::transform::Step;
 use super::typed::{Current, Rule};
 use super::value::{Mapped, MappedEvent, Trigger, Value};
@@ -61,12 +62,6 @@ pub(super) struct Trait {
 }
 
 #[derive(Debug)]
-pub(super) struct Purpose {
-    pub name: String,
-    pub granted: Expression,
-}
-
-#[derive(Debug)]
 pub(super) struct Event {
     pub name: String,
     pub at: Option<usize>,
@@ -95,6 +90,11 @@ impl Plan {
         errors.into_vec()
     }
 
+    /// What the object's records become.
+    pub fn entity(&self) -> Entity {
+        self.entity
+    }
+
     /// The CRM fields to select, in the order in which [`Record::fields`] must hold them.
     pub fn fields(&self) -> &[String] {
         &self.fields.names
@@ -120,7 +120,7 @@ impl Plan {
         mapped.consent = self
             .purposes
             .iter()
-            .map(|purpose| (&*purpose.name, purpose.granted.holds(record.fields)))
+            .map(|purpose| purpose.state(record.fields))
             .collect();
         mapped.traits.reserve_exact(self.traits.len());
         for rule in &self.traits {
@@ -148,7 +148,7 @@ impl Plan {
         mapped.consent = self
             .purposes
             .iter()
-            .map(|purpose| (&*purpose.name, purpose.granted.holds(record.fields)))
+            .map(|purpose| purpose.state(record.fields))
             .collect();
         Ok(mapped)
     }
@@ -160,7 +160,7 @@ impl Plan {
     /// As [`Plan::map_suppression`].
     pub fn map_deleted<'m>(&'m self, record: &'m Record<'m>) -> Result<Mapped<'m>, Rejection> {
         let mut mapped = self.identified(record, External::WherePossible)?;
-        mapped.consent = self.purposes.iter().map(|purpose| (&*purpose.name, false)).collect();
+        mapped.consent = self.purposes.iter().map(Purpose::deleted).collect();
         Ok(mapped)
     }
 

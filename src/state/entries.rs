@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 
+use super::ConsentEnd;
+
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -15,6 +17,8 @@ pub enum Fate {
     Unchanged,
     /// It is a dead letter.
     Rejected,
+    /// It was not sent, because its consent ended while it waited. A run after that instant suppresses it.
+    Withheld,
 }
 
 /// Where a record was rejected.
@@ -72,6 +76,10 @@ pub struct Entry<'a> {
     pub counted: bool,
     /// Whether the store may hold a dead letter of it, which a success clears.
     pub had_letter: bool,
+    /// When the consent ends that what the CDP holds of it rests on.
+    pub consent_end: ConsentEnd,
+    /// What the audit trail keeps of its consent, by [`write_grounds`](super::write_grounds); none, where it is of no person.
+    pub grounds: Option<&'a [u8]>,
 }
 
 #[derive(Debug)]
@@ -86,6 +94,8 @@ pub(super) struct Row {
     pub(super) counted: bool,
     pub(super) had_letter: bool,
     pub(super) letter: Option<Box<Letter>>,
+    pub(super) consent_end: ConsentEnd,
+    grounds: Option<Range<usize>>,
     sent: bool,
 }
 
@@ -101,6 +111,7 @@ impl Row {
 pub struct Entries {
     ids: String,
     watched: Vec<u8>,
+    grounds: Vec<u8>,
     rows: Vec<Row>,
 }
 
@@ -111,6 +122,11 @@ impl Entries {
         self.ids.push_str(entry.id);
         let watched = self.watched.len();
         self.watched.extend_from_slice(entry.watched);
+        let grounds = entry.grounds.filter(|_| sent).map(|grounds| {
+            let from = self.grounds.len();
+            self.grounds.extend_from_slice(grounds);
+            from..self.grounds.len()
+        });
         self.rows.push(Row {
             id: id..self.ids.len(),
             watched: watched..self.watched.len(),
@@ -122,6 +138,8 @@ impl Entries {
             counted: entry.counted,
             had_letter: entry.had_letter,
             letter: None,
+            consent_end: entry.consent_end,
+            grounds,
             sent,
         });
     }
@@ -136,17 +154,34 @@ impl Entries {
 
     /// Makes dead letters of the batch's items that the CDP refused; `refused` are their positions, with the reasons.
     pub fn refuse(&mut self, refused: impl IntoIterator<Item = (usize, String)>) {
-        let sent: Vec<usize> = (0..self.rows.len()).filter(|&row| self.rows[row].sent).collect();
-        for (item, reason) in refused {
-            let Some(row) = sent.get(item).and_then(|&row| self.rows.get_mut(row)) else {
-                continue;
-            };
+        self.change_sent(refused, |row, reason| {
             row.fingerprint = None;
+            // A suppression that the CDP refused leaves there what it had.
+            if row.consent_end == ConsentEnd::Never {
+                row.consent_end = ConsentEnd::Kept;
+            }
             row.reject(Letter {
                 stage: Stage::Deliver,
                 path: "delivery".into(),
                 rule: reason,
             });
+        });
+    }
+
+    /// Notes which of the batch's items were not sent, because their consent ended meanwhile; `withheld` are their positions.
+    pub fn withhold(&mut self, withheld: impl IntoIterator<Item = usize>) {
+        self.change_sent(withheld.into_iter().map(|item| (item, ())), |row, ()| {
+            row.fingerprint = None;
+            row.fate = Fate::Withheld;
+        });
+    }
+
+    fn change_sent<T>(&mut self, items: impl IntoIterator<Item = (usize, T)>, change: impl Fn(&mut Row, T)) {
+        let sent: Vec<usize> = (0..self.rows.len()).filter(|&row| self.rows[row].sent).collect();
+        for (item, what) in items {
+            if let Some(row) = sent.get(item).and_then(|&row| self.rows.get_mut(row)) {
+                change(row, what);
+            }
         }
     }
 
@@ -164,7 +199,16 @@ impl Entries {
     pub fn clear(&mut self) {
         self.ids.clear();
         self.watched.clear();
+        self.grounds.clear();
         self.rows.clear();
+    }
+
+    /// What was sent, and what the audit trail keeps of its consent.
+    pub(super) fn sent_rows(&self) -> impl Iterator<Item = (&str, Option<&[u8]>, &Row)> {
+        self.rows.iter().filter(|row| row.sent).map(|row| {
+            let grounds = row.grounds.clone().map(|grounds| &self.grounds[grounds]);
+            (&self.ids[row.id.clone()], grounds, row)
+        })
     }
 
     pub(super) fn rows(&self) -> impl Iterator<Item = (&str, &[u8], &Row)> {

@@ -6,14 +6,20 @@
 //!   └─ Store      writes acknowledged records, dead letters, counts and the watermark: what belongs together in one transaction
 //! ```
 //!
-//! Of a record nothing is kept but its id, its stamp and fingerprints: the store holds no customer value.
+//! Of a record nothing is kept but its id, its stamp, fingerprints, and when its consent ends: the store holds no customer
+//! value. Beside it stands the audit trail of what was sent, which only grows.
 
+mod audit;
+mod audit_reader;
+mod consent;
 mod entries;
 mod error;
 mod reader;
 mod schema;
 mod store;
 
+#[cfg(test)]
+mod consent_tests;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +30,9 @@ use jiff::Timestamp;
 
 use crate::api::sync_pipeline::{Counts, Watermark};
 
+pub use audit::write_grounds;
+pub use audit_reader::{AuditError, AuditTrail, Delivery, Ground, Verified};
+pub use consent::{ConsentEnd, Ended};
 pub use entries::{Entries, Entry, Fate, Letter, Stage};
 pub use error::StateError;
 pub use reader::{Known, Reader, Snapshot, watched_key};

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::StateError;
+use super::{StateError, audit, consent};
 
 /// The format that this code writes, in SQLite's `user_version`.
-pub(super) const FORMAT: i64 = 2;
+pub(super) const FORMAT: i64 = 3;
 
 /// Marks the file as Ferrygate's: `FGst`, in SQLite's `application_id`.
 const APPLICATION: i64 = 0x4647_7374;
@@ -63,10 +63,16 @@ const TABLES: &str = "
 ";
 
 /// What brings a file of each format to the next one.
-const MIGRATIONS: [&str; FORMAT as usize - 1] = ["
+const MIGRATIONS: [&[&str]; FORMAT as usize - 1] = [
+    &["
     ALTER TABLE stream ADD COLUMN source TEXT NOT NULL DEFAULT '';
     ALTER TABLE stream ADD COLUMN sink TEXT NOT NULL DEFAULT '';
-"];
+"],
+    CONSENT,
+];
+
+/// What the third format has beside the second: when consent ends, and the audit trail.
+const CONSENT: &[&str] = &[consent::TABLES, audit::TABLES];
 
 /// Opens the file for writing, checks it and makes its tables where it has none. Tells whether it had none.
 pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
@@ -107,7 +113,9 @@ pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
     let new = version == 0;
     if new {
         let transaction = connection.transaction().map_err(failed)?;
-        transaction.execute_batch(TABLES).map_err(failed)?;
+        for tables in [TABLES].iter().chain(CONSENT) {
+            transaction.execute_batch(tables).map_err(failed)?;
+        }
         transaction
             .pragma_update(None, "application_id", APPLICATION)
             .map_err(failed)?;
@@ -132,7 +140,8 @@ pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: i64 = pragma(&transaction, "user_version")?;
-    for migration in MIGRATIONS.iter().skip(usize::try_from(found - 1).unwrap_or_default()) {
+    let passed = usize::try_from(found - 1).unwrap_or_default();
+    for migration in MIGRATIONS.into_iter().skip(passed).flatten() {
         transaction.execute_batch(migration)?;
     }
     transaction.pragma_update(None, "user_version", FORMAT)?;
@@ -151,6 +160,6 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StateError> {
     Ok(connection)
 }
 
-fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> rusqlite::Result<T> {
+pub(super) fn pragma<T: rusqlite::types::FromSql>(connection: &Connection, name: &str) -> rusqlite::Result<T> {
     connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
 }

@@ -6,8 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
+use super::audit::Trail;
 use super::entries::{Entries, Fate, Row};
-use super::{Between, Cause, Checkpoint, DeadLetter, Opening, Origin, Reader, Remembered, StateError, file_of, schema};
+use super::{
+    Between, Cause, Checkpoint, DeadLetter, Opening, Origin, Reader, Remembered, StateError, consent, file_of, schema,
+};
+use crate::api::mapping_version::LegalBasis;
 use crate::api::sync_pipeline::{Counts, Watermark};
 
 /// Flags of a record: it was deleted in the CRM.
@@ -27,6 +31,9 @@ pub struct Store {
     mapping: String,
     checkpoint: Checkpoint,
     writing: bool,
+    /// Whether an instant is kept at which a record's consent ends.
+    ends_kept: bool,
+    trail: Trail,
 }
 
 impl Store {
@@ -36,6 +43,9 @@ impl Store {
         let path = file_of(opening.directory, opening.stream);
         std::fs::create_dir_all(opening.directory).map_err(|cause| StateError::unavailable(&path, cause))?;
         let (connection, new) = schema::open(&path)?;
+        let Opening { stream, between, .. } = opening;
+        let trail = Trail::open(&connection, opening.run, stream, between, opening.mapping)
+            .map_err(|error| StateError::sqlite(&path, error))?;
         let mut store = Store {
             connection,
             path,
@@ -45,6 +55,8 @@ impl Store {
             mapping: opening.mapping.to_owned(),
             checkpoint: Checkpoint::default(),
             writing: false,
+            ends_kept: false,
+            trail,
         };
         let remembered = store.take_over(opening, new)?;
         Ok((store, remembered))
@@ -76,7 +88,9 @@ impl Store {
                     origin = Origin::New;
                 }
                 if !between.holds_for(&opening.between) {
-                    self.execute("DELETE FROM record; DELETE FROM dead_letter; DELETE FROM stream")?;
+                    self.execute(
+                        "DELETE FROM record; DELETE FROM dead_letter; DELETE FROM consent_end; DELETE FROM stream",
+                    )?;
                     origin = Origin::Other(between);
                 } else if run != self.run || epoch != self.epoch {
                     self.execute(
@@ -100,6 +114,11 @@ impl Store {
             )
         })?;
         self.checkpoint = self.attempt(read_checkpoint)?;
+        self.ends_kept = self.attempt(consent::any)?;
+        // Read again under the lock: the run that is superseded may have written until now.
+        self.trail
+            .renew(&self.connection)
+            .map_err(|error| StateError::sqlite(&self.path, error))?;
         let any: bool = self
             .attempt(|connection| connection.query_row("SELECT EXISTS (SELECT 1 FROM record)", [], |row| row.get(0)))?;
         self.execute("COMMIT")?;
@@ -123,6 +142,16 @@ impl Store {
         self.checkpoint.complete_as_of = Some(before.map_or(instant, |before| before.max(instant)));
     }
 
+    /// Whether an instant is kept at which the consent of some record ends.
+    pub fn keeps_ends(&self) -> bool {
+        self.ends_kept
+    }
+
+    /// Names the mapping's purposes for the audit trail, in the order in which statements of them come.
+    pub fn name_purposes(&mut self, purposes: Vec<(String, LegalBasis)>) {
+        self.trail.name_purposes(purposes);
+    }
+
     /// A second connection for looking records up.
     pub fn reader(&self) -> Result<Reader, StateError> {
         Reader::open(self.path.clone())
@@ -133,6 +162,9 @@ impl Store {
         self.begin()?;
         let letters = apply(&self.connection, entries, self.epoch, &self.mapping, now)
             .map_err(|error| StateError::sqlite(&self.path, error))?;
+        consent::remember(&self.connection, entries, &mut self.ends_kept)
+            .and_then(|()| self.trail.append(&self.connection, entries, now))
+            .map_err(|error| StateError::sqlite(&self.path, error))?;
         self.checkpoint.dead_letters += letters;
         let mut last = None;
         for (id, _, row) in entries.rows() {
@@ -141,7 +173,7 @@ impl Store {
                 counts.read += 1;
                 match row.fate {
                     Fate::Delivered => counts.delivered += 1,
-                    Fate::Suppressed => counts.suppressed += 1,
+                    Fate::Suppressed | Fate::Withheld => counts.suppressed += 1,
                     Fate::Unchanged => counts.unchanged += 1,
                     Fate::Rejected => counts.rejected += 1,
                 }
@@ -313,7 +345,7 @@ fn writer_name() -> String {
     format!("{host}/{}/{}", std::process::id(), since.as_nanos())
 }
 
-fn instant(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+pub(super) fn instant(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     let microseconds: i64 = row.get(column)?;
     Timestamp::from_microsecond(microseconds)
         .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, microseconds))
@@ -379,6 +411,10 @@ fn apply(
         }
         let watched = Some(watched).filter(|watched| !watched.is_empty());
         let flags = flag(row.deleted, DELETED);
+        if row.fate == Fate::Withheld {
+            withhold(connection, id, row, epoch, flags)?;
+            continue;
+        }
         record.execute(params![
             id,
             row.stamp.as_microsecond(),
@@ -389,6 +425,17 @@ fn apply(
         ])?;
     }
     Ok(letters)
+}
+
+/// Writes that a record was dealt with, and nothing sent of it: what the CDP was last told stays known.
+fn withhold(connection: &Connection, id: &str, row: &Row, epoch: i64, flags: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO record (id, stamp, epoch, flags) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (id) DO UPDATE SET stamp = excluded.stamp, epoch = excluded.epoch, flags = excluded.flags",
+        )?
+        .execute(params![id, row.stamp.as_microsecond(), epoch, flags])?;
+    Ok(())
 }
 
 /// Writes a dead letter. What the CDP was last told of the record stays known, or is the suppression beside the letter.

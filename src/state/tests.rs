@@ -40,6 +40,8 @@ fn entry(id: &str, second: i64, fate: Fate) -> Entry<'_> {
         in_order: true,
         counted: false,
         had_letter: false,
+        consent_end: ConsentEnd::Kept,
+        grounds: None,
     }
 }
 
@@ -394,7 +396,8 @@ fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
     rusqlite::Connection::open(&path)
         .and_then(|file| {
             file.execute_batch(
-                "ALTER TABLE stream DROP COLUMN source; ALTER TABLE stream DROP COLUMN sink; PRAGMA user_version = 1;",
+                "ALTER TABLE stream DROP COLUMN source; ALTER TABLE stream DROP COLUMN sink; DROP TABLE consent_end;
+                 DROP TABLE audit; DROP TABLE audit_salt; PRAGMA user_version = 1;",
             )
         })
         .expect("a file of the first format");

@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use super::RunSpec;
 use super::stop::Stop;
 use crate::api::common::Outcome;
+use crate::api::mapping_version::LegalBasis;
 use crate::api::sync_pipeline::{Deletes, Watermark};
 use crate::mapping::{CompileError, Plan};
 use crate::secrets::Secrets;
@@ -70,9 +71,23 @@ pub(super) fn open(spec: &RunSpec) -> Result<Opened, Stop> {
             ));
         }
     }
+    store.name_purposes(purposes(spec));
     // Made lasting before anything is read, so that a run after a kill does not have to decide again.
     store.commit()?;
     Ok(Opened { store, empty, notes })
+}
+
+/// The purposes of the stream's object, in the order in which a plan states them.
+fn purposes(spec: &RunSpec) -> Vec<(String, LegalBasis)> {
+    let object = spec
+        .mapping
+        .objects
+        .iter()
+        .find(|object| object.object == spec.stream.object);
+    let consent = object.into_iter().flat_map(|object| &object.consent);
+    consent
+        .map(|consent| (consent.purpose.clone(), consent.legal_basis))
+        .collect()
 }
 
 /// Connects to both sides, and checks that the CRM has what the mapping names.

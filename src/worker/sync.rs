@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::checkpoint::{self, Told};
+use super::expired::Expired;
 use super::extract::{self, Extracted};
 use super::prepare::{self, Connected, Opened};
 use super::stop::Stop;
@@ -124,6 +125,16 @@ async fn run(
         .await;
     let Connected { source, sink } = connected.ok_or_else(interrupted)??;
     let selection = prepare::selection(spec, &plan, report.progress.watermark.as_ref());
+    let expired = if store.keeps_ends() {
+        Some(Expired {
+            source: source.clone(),
+            selection: selection.clone(),
+            reader: store.reader()?,
+            by: Timestamp::now(),
+        })
+    } else {
+        None
+    };
     let extract = source.extract(selection);
     let rules = Rules {
         pipeline: format!("{}/{}", spec.namespace, spec.pipeline),
@@ -138,7 +149,7 @@ async fn run(
         sink,
         empty,
     };
-    let (mut store, ended) = stages(extract, rules, store, publisher, shutdown, report).await?;
+    let (mut store, ended) = stages(extract, expired, rules, store, publisher, shutdown, report).await?;
     let ended = match ended {
         Ok(Extracted::All(complete_as_of)) => {
             let finished = blocking("state", move || {
@@ -176,6 +187,7 @@ async fn run(
 /// The stages from the first page to the last commit. Returns the store, and how the extraction or the first failure ended.
 async fn stages(
     extract: crate::source::Extract,
+    expired: Option<Expired>,
     rules: Rules,
     mut store: Store,
     publisher: &impl Publish,
@@ -206,7 +218,7 @@ async fn stages(
     let abandon = CancellationToken::new();
     let stop = shutdown.child_token();
     let (stop_after_delivering, stop_after_checkpointing) = (stop.clone().drop_guard(), stop.clone().drop_guard());
-    let extracting = AbortOnDropHandle::new(tokio::spawn(extract::run(extract, page_sender, stop)));
+    let extracting = AbortOnDropHandle::new(tokio::spawn(extract::run(extract, expired, page_sender, stop)));
     let transforming = {
         let (rules, runtime) = (Arc::clone(&rules), runtime.clone());
         spawn_blocking(move || transform::run(&rules, pages, channels, &reader, runtime))

@@ -10,11 +10,14 @@ use super::deliver::Parcel;
 use super::extract::Arrival;
 use super::in_flight::InFlight;
 use super::stop::Stop;
-use crate::consent::{Decision, Gate};
+use crate::api::mapping_version::Entity;
+use crate::consent::{Decision, Gate, Ruling};
 use crate::mapping::{Mapped, MappedEvent, Plan, Rejection, Trigger};
 use crate::record::Record;
 use crate::sink::{Batch, EncodeError, Encoded, Encoder, Provenance, Sink};
-use crate::state::{Entries, Entry, Fate, Known, Letter, Reader, Snapshot, Stage, watched_key};
+use crate::state::{
+    ConsentEnd, Entries, Entry, Fate, Known, Letter, Reader, Snapshot, Stage, watched_key, write_grounds,
+};
 
 /// A parcel goes on at the latest when it holds so many records, for those that become no call.
 const RECORDS: usize = 2_000;
@@ -71,6 +74,7 @@ pub(super) fn run(
         known: Known::default(),
         item: Vec::new(),
         watched: Vec::new(),
+        grounds: Vec::new(),
     };
     let mut result = Ok(());
     while let Some(arrival) = pages.blocking_recv() {
@@ -112,12 +116,14 @@ struct Work<'r> {
     known: Known,
     item: Vec<u8>,
     watched: Vec<u8>,
+    /// What the audit trail keeps of the record's consent.
+    grounds: Vec<u8>,
 }
 
 /// The page at hand.
 struct Context<'p> {
     extracted_at: Timestamp,
-    /// Records with a later stamp were modified while the query was paged through.
+    /// Records with a later stamp were modified while the query was paged through, or read by their ids.
     complete_as_of: Timestamp,
     /// An empty store does not hold a record with an older stamp.
     unseen_before: Timestamp,
@@ -131,7 +137,11 @@ impl Work<'_> {
         self.in_flight.committed(committed);
         let mut context = Context {
             extracted_at: arrival.extracted_at,
-            complete_as_of: arrival.complete_as_of.unwrap_or(Timestamp::MAX),
+            complete_as_of: match arrival.complete_as_of {
+                _ if arrival.by_id => Timestamp::MIN,
+                Some(instant) => instant,
+                None => Timestamp::MAX,
+            },
             unseen_before: match arrival.complete_as_of {
                 Some(instant) if self.rules.empty => instant.checked_sub(LATE).unwrap_or(Timestamp::MIN),
                 _ => Timestamp::MIN,
@@ -186,6 +196,7 @@ impl Work<'_> {
     fn judge(&mut self, record: &Record<'_>, known: Option<&Known>, extracted_at: Timestamp) -> Verdict {
         self.item.clear();
         self.watched.clear();
+        self.grounds.clear();
         let plan = &self.rules.plan;
         let mapped = if record.deleted {
             plan.map_deleted(record)
@@ -193,7 +204,7 @@ impl Work<'_> {
             plan.map(record)
         };
         match mapped {
-            Ok(mapped) => self.judge_mapped(record, &mapped, known, extracted_at),
+            Ok(mapped) => self.judge_mapped(record, mapped, known, extracted_at),
             Err(rejection) => self.judge_rejected(record, rejection, known, extracted_at),
         }
     }
@@ -201,12 +212,13 @@ impl Work<'_> {
     fn judge_mapped(
         &mut self,
         record: &Record<'_>,
-        mapped: &Mapped<'_>,
+        mut mapped: Mapped<'_>,
         known: Option<&Known>,
         extracted_at: Timestamp,
     ) -> Verdict {
+        let ruling = self.rule(record, &mut mapped, extracted_at);
+        let (decision, mapped) = (ruling.decision, &mapped);
         self.note_watched(&mapped.events);
-        let decision = self.rules.gate.decide(mapped.entity, &mapped.consent, record.deleted);
         let fingerprint = mapped.fingerprint(&decision);
         let delivered = known.filter(|known| known.fingerprint.is_some());
         let events = match decision {
@@ -220,9 +232,11 @@ impl Work<'_> {
                 fingerprint: Some(fingerprint),
                 letter: None,
                 calls: 0,
+                until: None,
+                consent_end: consent_end(mapped.entity, &ruling),
             };
         }
-        let encoded = self.encode(record, extracted_at, |encoder, provenance, out| {
+        let encoded = self.encode(record, &ruling, extracted_at, |encoder, provenance, out| {
             if profile {
                 encoder.encode(mapped, decision, &events, provenance, out)
             } else {
@@ -240,6 +254,8 @@ impl Work<'_> {
                 fingerprint: Some(fingerprint),
                 letter: None,
                 calls,
+                until: ruling.ends,
+                consent_end: consent_end(mapped.entity, &ruling),
             },
             Err(error) => Verdict {
                 fate: Fate::Rejected,
@@ -250,6 +266,12 @@ impl Work<'_> {
                     rule: error.to_string(),
                 }),
                 calls: 0,
+                until: None,
+                // What the CDP holds of the record, it holds on.
+                consent_end: match decision {
+                    Decision::Activate => consent_end(mapped.entity, &ruling),
+                    Decision::Suppress => ConsentEnd::Kept,
+                },
             },
         }
     }
@@ -272,27 +294,45 @@ impl Work<'_> {
                 rule: rejection.rule,
             }),
             calls: 0,
+            until: None,
+            consent_end: ConsentEnd::Kept,
         };
-        let Ok(mapped) = self.rules.plan.map_suppression(record) else {
+        let Ok(mut mapped) = self.rules.plan.map_suppression(record) else {
             return verdict;
         };
-        let decision = self.rules.gate.decide(mapped.entity, &mapped.consent, record.deleted);
+        let ruling = self.rule(record, &mut mapped, extracted_at);
+        let decision = ruling.decision;
         let fingerprint = mapped.fingerprint(&decision);
-        if decision == Decision::Suppress && known.is_none_or(|known| known.fingerprint != Some(fingerprint)) {
-            let encoded = self.encode(record, extracted_at, |encoder, provenance, out| {
+        if decision == Decision::Activate {
+            verdict.consent_end = consent_end(mapped.entity, &ruling);
+        } else if known.is_none_or(|known| known.fingerprint != Some(fingerprint)) {
+            let encoded = self.encode(record, &ruling, extracted_at, |encoder, provenance, out| {
                 encoder.encode(&mapped, decision, &[], provenance, out)
             });
             if let Ok(calls) = encoded {
                 verdict.fingerprint = Some(fingerprint);
                 verdict.calls = calls;
+                verdict.consent_end = ConsentEnd::Never;
             }
         }
         verdict
     }
 
+    /// Lets the gate decide, and keeps for the audit trail what its decision rests on.
+    fn rule(&mut self, record: &Record<'_>, mapped: &mut Mapped<'_>, now: Timestamp) -> Ruling {
+        let ruling = self
+            .rules
+            .gate
+            .decide(mapped.entity, &mut mapped.consent, record.deleted, now);
+        self.grounds.clear();
+        write_grounds(&mapped.consent, &mut self.grounds);
+        ruling
+    }
+
     fn encode(
         &mut self,
         record: &Record<'_>,
+        ruling: &Ruling,
         extracted_at: Timestamp,
         encode: impl FnOnce(&Encoder, &Provenance<'_>, &mut Vec<u8>) -> Result<Encoded, EncodeError>,
     ) -> Result<u32, EncodeError> {
@@ -305,7 +345,8 @@ impl Work<'_> {
             mapping_version: &rules.mapping_version,
             object: &rules.object,
             record_id: &record.id,
-            stamp: record.stamp,
+            // A consent that ended by the clock alone ended then, and not when the record was last modified.
+            stamp: ruling.ended.map_or(record.stamp, |ended| ended.max(record.stamp)),
             extracted_at,
         };
         encode(&self.encoder, &provenance, &mut self.item).map(|encoded| encoded.calls)
@@ -330,9 +371,9 @@ impl Work<'_> {
         verdict: Verdict,
     ) -> Result<(), Halt> {
         let sent = verdict.calls > 0;
-        if sent && !self.parcel.batch.push(&self.item, verdict.calls) {
+        if sent && !self.parcel.batch.push(&self.item, verdict.calls, verdict.until) {
             self.hand_on()?;
-            if !self.parcel.batch.push(&self.item, verdict.calls) {
+            if !self.parcel.batch.push(&self.item, verdict.calls, verdict.until) {
                 return Err(Halt::Stop(Stop::defect("transform")));
             }
         }
@@ -349,6 +390,8 @@ impl Work<'_> {
             counted: (had_letter || verdict.fate == Fate::Unchanged)
                 && known.is_some_and(|known| known.epoch == self.rules.epoch && known.is_of(record.stamp)),
             had_letter,
+            consent_end: verdict.consent_end,
+            grounds: (self.rules.plan.entity() != Entity::Account).then_some(&self.grounds),
         };
         match verdict.letter {
             Some(letter) => self.parcel.entries.push_rejected(&entry, letter, sent),
@@ -388,6 +431,18 @@ struct Verdict {
     letter: Option<Letter>,
     /// How many calls [`Work::item`] holds.
     calls: u32,
+    /// From when on they must not be sent any more.
+    until: Option<Timestamp>,
+    consent_end: ConsentEnd,
+}
+
+/// When the consent ends that the CDP's picture of a record rests on, once it is as this ruling has it. Of a deal it keeps
+/// nothing but events that have happened, and a company needs no consent.
+fn consent_end(entity: Entity, ruling: &Ruling) -> ConsentEnd {
+    match ruling.ends {
+        Some(instant) if entity == Entity::Person => ConsentEnd::At(instant),
+        _ => ConsentEnd::Never,
+    }
 }
 
 /// The events that happen now. `delivered` is what is known of the record, if it was ever delivered.

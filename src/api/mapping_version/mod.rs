@@ -15,7 +15,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use consent::ConsentMapping;
+pub use consent::{Authority, ConsentMapping, LegalBasis, RegionRule};
 pub use event::{EventMapping, EventTrigger, PropertyMapping};
 pub use identity::{IdentityKey, IdentityReference, Subject, SubjectEntity};
 pub use object::{Dependent, DependentKind, Entity, ObjectMapping};
