@@ -72,22 +72,23 @@ impl Gate {
                 .peekable();
             statements.peek().is_some() && statements.all(Statement::is_granted)
         };
-        let needs_none = entity == Entity::Account;
-        if !deleted && (needs_none || self.required.iter().all(granted)) {
-            let ends = consent
-                .iter()
-                .filter(|statement| statement.is_granted())
-                .filter_map(|statement| statement.ends);
+        let is_required = |statement: &&Statement<'_>| self.required.iter().any(|it| it == statement.purpose);
+        if !deleted && (entity == Entity::Account || self.required.iter().all(granted)) {
+            // A profile states its other purposes too; an event that has happened rests on the required ones alone.
+            let counts = |statement: &&Statement<'_>| match entity {
+                Entity::Person => true,
+                Entity::Deal => is_required(statement),
+                Entity::Account => false,
+            };
+            let standing = consent.iter().filter(|statement| statement.is_granted()).filter(counts);
             return Ruling {
                 decision: Decision::Activate,
-                ends: ends.min().filter(|_| !needs_none),
+                ends: standing.filter_map(|statement| statement.ends).min(),
                 ended: None,
             };
         }
-        let expired = consent.iter().filter(|statement| {
-            statement.granted == Err(Denial::Expired)
-                && self.required.iter().any(|required| required == statement.purpose)
-        });
+        let expired = consent.iter().filter(is_required);
+        let expired = expired.filter(|statement| statement.granted == Err(Denial::Expired));
         Ruling {
             decision: Decision::Suppress,
             ends: None,

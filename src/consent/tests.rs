@@ -104,9 +104,11 @@ fn what_is_sent_holds_until_the_first_granted_purpose_ends_whether_it_is_require
     let mut statements = [lasting("email", 0, 30), lasting("ads", 0, 20), lasting("old", 0, 5)];
     let ruling = gate(&["email"]).decide(Entity::Person, &mut statements, false, at(10));
     assert_eq!((ruling.decision, ruling.ends), (Decision::Activate, Some(at(20))));
-    let mut statements = [lasting("email", 0, 30)];
-    let account = gate(&["email"]).decide(Entity::Account, &mut statements, false, at(10));
-    assert_eq!((account.decision, account.ends), (Decision::Activate, None));
+    for (entity, ends) in [(Entity::Deal, Some(at(30))), (Entity::Account, None)] {
+        let mut statements = [lasting("email", 0, 30), lasting("ads", 0, 20)];
+        let ruling = gate(&["email"]).decide(entity, &mut statements, false, at(10));
+        assert_eq!((ruling.decision, ruling.ends), (Decision::Activate, ends), "{entity:?}");
+    }
 }
 
 #[test]

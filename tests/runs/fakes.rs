@@ -94,9 +94,9 @@ impl Fakes {
         change(contact);
     }
 
-    /// Lets the CDP fail on the next batches; where `taken`, it has taken the batch by then.
+    /// Lets the CDP fail on the next batches, and on no others; where `taken`, it has taken the batch by then.
     pub fn fail(&self, taken: impl IntoIterator<Item = bool>) {
-        self.0.faults.lock().expect("not poisoned").extend(taken);
+        *self.0.faults.lock().expect("not poisoned") = taken.into_iter().collect();
     }
 
     /// Changes a contact, and its stamp does not tell.
