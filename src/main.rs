@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ferrygate::cli::{Cli, Command, LogFormat, catalog, explain, run, run_now, worker};
+use ferrygate::cli::{Cli, Command, LogFormat, audit, catalog, explain, run, run_now, worker};
 use ferrygate::controller;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ async fn main() -> ExitCode {
         Command::Worker(worker) => worker::run(worker, shutdown).await,
         Command::Run(args) => run::run(args, shutdown).await,
         Command::Explain(args) => explain::run(args).await,
+        Command::Audit(args) => audit::run(&args),
         Command::RunNow(args) => run_now::run(args).await,
         Command::Catalog(args) => catalog::run(&args),
     };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 use ferrygate::identity::{self, Evidence, Key, KeyHash, Place, Refusal, Resolved, Secret, Verdict};
-use ferrygate::state::{Between, Entries, Entry, Fate, Opening, Store};
+use ferrygate::state::{Between, ConsentEnd, Entries, Entry, Fate, Opening, Store};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -119,6 +119,8 @@ impl World {
                 in_order: true,
                 counted: false,
                 had_letter: false,
+                consent_end: ConsentEnd::Never,
+                grounds: None,
             };
             entries.push(&entry, true);
             store.apply(&entries, Timestamp::UNIX_EPOCH).expect("applied");

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use ferrygate::api::mapping_version::Entity;
 use ferrygate::api::{CdpSinkSpec, MappingVersionSpec};
-use ferrygate::consent::{Decision, Gate};
+use ferrygate::consent::{Decision, Gate, Statement};
 use ferrygate::mapping::{Mapped, Plan, Value};
 use ferrygate::record::{Field, Record};
 use jiff::Timestamp;
@@ -207,10 +207,11 @@ proptest! {
         let record = record(&fields);
         let yes = matches!(f, Sent::Boolean(true));
         let both = yes && !matches!(g, Sent::Null);
-        let mapped = PLAN.map_suppression(&record).expect("it has an id");
-        prop_assert_eq!(&mapped.consent, &[("email", yes), ("sms", both)]);
+        let mut mapped = PLAN.map_suppression(&record).expect("it has an id");
+        let stated: Vec<_> = mapped.consent.iter().map(|each| (each.purpose, each.is_granted())).collect();
+        prop_assert_eq!(stated, [("email", yes), ("sms", both)]);
         let expected = if both { Decision::Activate } else { Decision::Suppress };
-        prop_assert_eq!(Gate::new(&SINK).decide(mapped.entity, &mapped.consent, false), expected);
+        prop_assert_eq!(Gate::new(&SINK).decide(mapped.entity, &mut mapped.consent, false, Timestamp::UNIX_EPOCH).decision, expected);
     }
 
     #[test]
@@ -218,10 +219,11 @@ proptest! {
         consent in prop::collection::vec((prop::sample::select(vec!["email", "sms", "Email", "post"]), any::<bool>()), 0..5),
         deleted in any::<bool>(),
     ) {
-        let decision = Gate::new(&SINK).decide(Entity::Person, &consent, deleted);
+        let mut statements: Vec<Statement> = consent.iter().map(|each| (*each).into()).collect();
+        let ruling = Gate::new(&SINK).decide(Entity::Person, &mut statements, deleted, Timestamp::UNIX_EPOCH);
         let granted = |purpose| consent.contains(&(purpose, true)) && !consent.contains(&(purpose, false));
         let expected = !deleted && granted("email") && granted("sms");
-        prop_assert_eq!(decision == Decision::Activate, expected);
+        prop_assert_eq!(ruling.decision == Decision::Activate, expected);
     }
 
     #[test]

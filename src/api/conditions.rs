@@ -31,6 +31,8 @@ pub const REMOVAL_DUE: &str = "RemovalDue";
 pub const IN_USE: &str = "InUse";
 /// Every stream with an objective meets it.
 pub const FRESH: &str = "Fresh";
+/// Every stream with an objective for withdrawals of consent meets it.
+pub const CONSENT_CURRENT: &str = "ConsentCurrent";
 /// The counts of the source and of what was delivered agree.
 pub const RECONCILED: &str = "Reconciled";
 /// The mapping fits the CRM's objects as they are described.

@@ -115,6 +115,9 @@ pub struct Stream {
     /// How old the CDP's picture may grow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub freshness: Option<Freshness>,
+    /// How old a withdrawal of consent may grow that the CDP does not know of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<ConsentObjective>,
     /// Which runs start first where the source has no place for all.
     #[serde(default, skip_serializing_if = "Lane::is_standard")]
     pub lane: Lane,
@@ -202,6 +205,20 @@ pub struct Schedule {
 )]
 pub struct Freshness {
     /// The stream is fresh while what it delivered is complete up to an instant no longer ago than this.
+    #[schemars(length(max = 32), regex(pattern = super::common::DURATION))]
+    pub objective: Duration,
+}
+
+/// How old a withdrawal of consent may grow that the CDP does not know of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    cel,
+    validation = Rule::new("duration(self.objective) > duration('0s')").message("consent.objective must be positive")
+)]
+pub struct ConsentObjective {
+    /// The condition `ConsentCurrent` holds while everything that the CRM knew, up to an instant no longer ago than this, was
+    /// delivered, withdrawals among it. It takes no account of dead letters.
     #[schemars(length(max = 32), regex(pattern = super::common::DURATION))]
     pub objective: Duration,
 }
@@ -295,7 +312,7 @@ pub struct SyncPipelineStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = super::common::UNSEEN))]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Reconciling`, `Stalled`, `Fresh`, `Reconciled`, `SchemaAligned`, `Suspended`.
+    /// `Ready`, `Reconciling`, `Stalled`, `Fresh`, `ConsentCurrent`, `Reconciled`, `SchemaAligned`, `Suspended`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -503,7 +520,8 @@ pub struct Counts {
     pub delivered: i64,
     /// Not sent, because nothing that this CDP holds has changed.
     pub unchanged: i64,
-    /// Delivered as a suppression: a consent is missing, or the record was deleted.
+    /// Delivered as a suppression: a consent is missing, or the record was deleted; or not sent, because its consent ended
+    /// while it waited, so that the next run suppresses it.
     pub suppressed: i64,
     /// Put into the dead letters.
     pub rejected: i64,

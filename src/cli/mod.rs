@@ -1,5 +1,6 @@
 //! The command line: a file per subcommand.
 
+pub mod audit;
 pub mod catalog;
 pub mod explain;
 pub mod files;
@@ -44,6 +45,9 @@ pub enum Command {
     Run(run::RunArgs),
     /// Tells why a profile has an id or a trait: each identity key, the rule that chose or refused it, and the run.
     Explain(explain::ExplainArgs),
+    /// Reads the audit trail: what stood of a person's consent whenever something of theirs was sent.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Asks for a run of a pipeline's streams, beside their schedules.
     RunNow(run_now::RunNowArgs),
     /// Writes the contracts of a folder for people: a site, Markdown, JSON Schema, Open Data Contracts.

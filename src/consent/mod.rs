@@ -1,7 +1,19 @@
 //! Consent: the last step before delivery, and it fails closed.
 //!
-//! The mapping says per purpose whether a record grants it; everything but a plain `true` denies. The [`Gate`] holds that
-//! against the purposes that the sink requires, and decides whether the record is activated there or only suppressed.
+//! 1. The mapping says per purpose what a record states: a [`Statement`], with its evidence and how long that holds.
+//! 2. The [`Gate`] holds the clock against the statements, and them against the purposes that the sink requires: the record
+//!    is activated there, or only suppressed.
+//! 3. What is activated carries the instant at which its consent ends. The sink asks the clock again whenever it sends, so
+//!    that nothing goes out that waited in a retry for longer; the state store remembers the instant, and the first run after
+//!    it suppresses the record.
+
+mod statement;
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+
+pub use statement::{Denial, Statement};
 
 use crate::api::CdpSinkSpec;
 use crate::api::mapping_version::Entity;
@@ -14,6 +26,17 @@ pub enum Decision {
     /// Only the suppression itself is delivered, never a trait: a required purpose is missing or denied, or the record was
     /// deleted.
     Suppress,
+}
+
+/// What the gate decided, and for how long that holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    /// What may become of the record.
+    pub decision: Decision,
+    /// Of a record that is activated: from this instant on what is sent of it states a consent that is there no longer.
+    pub ends: Option<Timestamp>,
+    /// Of a record that is suppressed: when the first of the required purposes ended by the clock alone.
+    pub ended: Option<Timestamp>,
 }
 
 /// The purposes without which a sink activates nobody.
@@ -30,84 +53,46 @@ impl Gate {
         }
     }
 
-    /// Decides for one record, from its purposes and whether each is granted.
+    /// Settles what a record states of its purposes at this instant, and decides.
     ///
-    /// A purpose that is not there counts as denied, and so does one of which any entry denies. An account is a company
+    /// A purpose that is not there counts as denied, and so does one of which any statement denies. An account is a company
     /// and not a person who could consent: it is activated until it is deleted. A deal's events concern a person, so it
     /// needs the same purposes as a person.
-    pub fn decide(&self, entity: Entity, consent: &[(&str, bool)], deleted: bool) -> Decision {
-        if deleted {
-            return Decision::Suppress;
+    pub fn decide(&self, entity: Entity, consent: &mut [Statement<'_>], deleted: bool, now: Timestamp) -> Ruling {
+        for statement in consent.iter_mut() {
+            if deleted {
+                statement.granted = Err(Denial::Deleted);
+            }
+            statement.settle(now);
         }
         let granted = |required: &String| {
-            let mut entries = consent.iter().filter(|(purpose, _)| purpose == required).peekable();
-            entries.peek().is_some() && entries.all(|(_, granted)| *granted)
+            let mut statements = consent
+                .iter()
+                .filter(|statement| statement.purpose == required)
+                .peekable();
+            statements.peek().is_some() && statements.all(Statement::is_granted)
         };
-        if entity == Entity::Account || self.required.iter().all(granted) {
-            Decision::Activate
-        } else {
-            Decision::Suppress
+        let is_required = |statement: &&Statement<'_>| self.required.iter().any(|it| it == statement.purpose);
+        if !deleted && (entity == Entity::Account || self.required.iter().all(granted)) {
+            // A profile states its other purposes too; an event that has happened rests on the required ones alone.
+            let counts = |statement: &&Statement<'_>| match entity {
+                Entity::Person => true,
+                Entity::Deal => is_required(statement),
+                Entity::Account => false,
+            };
+            let standing = consent.iter().filter(|statement| statement.is_granted()).filter(counts);
+            return Ruling {
+                decision: Decision::Activate,
+                ends: standing.filter_map(|statement| statement.ends).min(),
+                ended: None,
+            };
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn gate(required: &[&str]) -> Gate {
-        Gate {
-            required: required.iter().map(|purpose| (*purpose).to_owned()).collect(),
-        }
-    }
-
-    #[test]
-    fn everything_but_every_required_purpose_granted_suppresses() {
-        use Decision::{Activate, Suppress};
-        use Entity::{Account, Deal, Person};
-        type Case<'a> = (&'a [&'a str], Entity, &'a [(&'a str, bool)], bool, Decision);
-        let cases: &[Case] = &[
-            (&[], Person, &[], false, Activate),
-            (&[], Person, &[("email", false)], false, Activate),
-            (&[], Person, &[], true, Suppress),
-            (&["email"], Person, &[], false, Suppress),
-            (&["email"], Person, &[("email", false)], false, Suppress),
-            (&["email"], Person, &[("email", true)], false, Activate),
-            (&["email"], Person, &[("email", true)], true, Suppress),
-            (&["email"], Person, &[("Email", true)], false, Suppress),
-            (
-                &["email"],
-                Person,
-                &[("email", true), ("email", false)],
-                false,
-                Suppress,
-            ),
-            (&["email", "sms"], Person, &[("email", true)], false, Suppress),
-            (
-                &["email", "sms"],
-                Person,
-                &[("email", true), ("sms", false)],
-                false,
-                Suppress,
-            ),
-            (
-                &["email", "sms"],
-                Person,
-                &[("sms", true), ("email", true)],
-                false,
-                Activate,
-            ),
-            (&["email"], Deal, &[], false, Suppress),
-            (&["email"], Deal, &[("email", true)], false, Activate),
-            (&["email"], Account, &[], false, Activate),
-            (&["email"], Account, &[], true, Suppress),
-        ];
-        for (required, entity, consent, deleted, expected) in cases {
-            let decision = gate(required).decide(*entity, consent, *deleted);
-            assert_eq!(
-                decision, *expected,
-                "{required:?} {entity:?} {consent:?} deleted: {deleted}"
-            );
+        let expired = consent.iter().filter(is_required);
+        let expired = expired.filter(|statement| statement.granted == Err(Denial::Expired));
+        Ruling {
+            decision: Decision::Suppress,
+            ends: None,
+            ended: expired.filter_map(|statement| statement.ends).min(),
         }
     }
 }

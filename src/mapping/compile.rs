@@ -10,7 +10,8 @@ use super::error::{CompileError, Errors, did_you_mean};
 use super::fields::Fields;
 use super::identity::Succession;
 use super::money::Rates;
-use super::plan::{Chain, Event, Identity, Plan, Purpose, Source, Trait};
+use super::plan::{Chain, Event, Identity, Plan, Source, Trait};
+use super::purpose::Purpose;
 use super::transform::{Compiler, Step};
 use super::typed::{Current, Kinds, Type, Values};
 use super::value::Value;
@@ -533,24 +534,11 @@ impl<'c> ObjectCompiler<'c> {
     }
 
     fn purposes(&mut self) -> Vec<Purpose> {
-        let object = self.object;
-        let mut purposes = Vec::with_capacity(object.consent.len());
-        for (position, consent) in object.consent.iter().enumerate() {
+        let compile = |(position, consent)| {
             let path = format!("{}.consent[{position}]", self.path);
-            let value = self.fields.index(&consent.from, &format!("{path}.from"), self.errors);
-            let path = format!("{path}.granted");
-            let Some(granted) = self.expression(&consent.granted, Some(value), &path) else {
-                continue;
-            };
-            if let Err(message) = granted.check(TraitType::Boolean, false) {
-                self.errors.add(&path, format!("{message}; only true grants"));
-            }
-            purposes.push(Purpose {
-                name: consent.purpose.clone(),
-                granted,
-            });
-        }
-        purposes
+            Purpose::compile(consent, &path, &mut self.fields, self.errors)
+        };
+        self.object.consent.iter().enumerate().filter_map(compile).collect()
     }
 
     fn events(&mut self, highest: Classification) -> Vec<Event> {

@@ -17,7 +17,8 @@ impl Mapped<'_> {
     /// same on every machine.
     ///
     /// Events are left out: whether one fires is kept apart from it. So are the traits of a suppressed record: they are not
-    /// delivered, so a change of one is nothing to deliver, and no trace of them need be kept.
+    /// delivered, so a change of one is nothing to deliver, and no trace of them need be kept. Evidence is left out: a consent
+    /// that is only renewed changes nothing that the CDP holds.
     pub fn fingerprint(&self, decision: &Decision) -> [u8; 16] {
         let mut writer = Writer(Sha256::new());
         writer.tag(VERSION);
@@ -45,9 +46,11 @@ impl Mapped<'_> {
             writer.text(id);
         }
         writer.count(self.consent.len());
-        for (purpose, granted) in &self.consent {
-            writer.text(purpose);
-            writer.tag(u8::from(*granted));
+        for statement in &self.consent {
+            writer.text(statement.purpose);
+            // A suppression denies every purpose, whatever the record states of it.
+            let granted = *decision == Decision::Activate && statement.is_granted();
+            writer.tag(u8::from(granted));
         }
         if *decision == Decision::Activate {
             writer.count(self.traits.len());
@@ -171,7 +174,7 @@ mod tests {
             group_id: None,
             external_ids: vec![("email", Cow::Borrowed("ada@example.com"))],
             traits,
-            consent: vec![("marketing_email", true)],
+            consent: vec![("marketing_email", true).into()],
             events: Vec::new(),
         }
     }
@@ -226,7 +229,7 @@ mod tests {
         other.group_id = Some(Cow::Borrowed("003A"));
         variants.push(other);
         let mut other = mapped(vec![]);
-        other.consent = vec![("marketing_email", false)];
+        other.consent = vec![("marketing_email", false).into()];
         variants.push(other);
         let mut other = mapped(vec![]);
         other.external_ids.clear();

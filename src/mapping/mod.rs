@@ -32,6 +32,7 @@ mod money;
 mod number;
 mod phone;
 mod plan;
+mod purpose;
 mod schema;
 #[cfg(test)]
 mod tests;

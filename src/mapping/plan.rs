@@ -9,6 +9,7 @@ use super::cel::Expression;
 use super::error::{CompileError, Errors, Rejection};
 use super::fields::Fields;
 use super::identity::Succession;
+use super::purpose::Purpose;
 use super::transform::Step;
 use super::typed::{Current, Rule, Type};
 use super::value::{Mapped, MappedEvent, Trigger, Value};
@@ -71,12 +72,6 @@ pub(super) struct Trait {
 }
 
 #[derive(Debug)]
-pub(super) struct Purpose {
-    pub name: String,
-    pub granted: Expression,
-}
-
-#[derive(Debug)]
 pub(super) struct Event {
     pub name: String,
     pub at: Option<usize>,
@@ -103,6 +98,11 @@ impl Plan {
         let mut errors = Errors::default();
         compile::check(spec, &mut errors);
         errors.into_vec()
+    }
+
+    /// What the object's records become.
+    pub fn entity(&self) -> Entity {
+        self.entity
     }
 
     /// The CRM fields to select, in the order in which [`Record::fields`] must hold them.
@@ -160,7 +160,7 @@ impl Plan {
         mapped.consent = self
             .purposes
             .iter()
-            .map(|purpose| (&*purpose.name, purpose.granted.holds(record.fields)))
+            .map(|purpose| purpose.state(record.fields))
             .collect();
         mapped.traits.reserve_exact(self.traits.len());
         for rule in &self.traits {
@@ -188,7 +188,7 @@ impl Plan {
         mapped.consent = self
             .purposes
             .iter()
-            .map(|purpose| (&*purpose.name, purpose.granted.holds(record.fields)))
+            .map(|purpose| purpose.state(record.fields))
             .collect();
         Ok(mapped)
     }
@@ -200,7 +200,7 @@ impl Plan {
     /// As [`Plan::map_suppression`].
     pub fn map_deleted<'m>(&'m self, record: &'m Record<'m>) -> Result<Mapped<'m>, Rejection> {
         let mut mapped = self.identified(record, External::WherePossible)?;
-        mapped.consent = self.purposes.iter().map(|purpose| (&*purpose.name, false)).collect();
+        mapped.consent = self.purposes.iter().map(Purpose::deleted).collect();
         Ok(mapped)
     }
 

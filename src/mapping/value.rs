@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use rust_decimal::Decimal;
 
 use crate::api::mapping_version::Entity;
+use crate::consent::Statement;
 
 /// A typed value of a trait or a property.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,8 +94,9 @@ pub struct Mapped<'m> {
     pub external_ids: Vec<(&'m str, Cow<'m, str>)>,
     /// The traits by name, in the mapping's order, without those that the sink may not hold.
     pub traits: Vec<(&'m str, Value<'m>)>,
-    /// The purposes, and whether each is granted.
-    pub consent: Vec<(&'m str, bool)>,
+    /// What the record states of each purpose. A mapping has no clock: [`Gate::decide`](crate::consent::Gate::decide) settles
+    /// them.
+    pub consent: Vec<Statement<'m>>,
     /// The events that the record may give rise to, in the mapping's order.
     pub events: Vec<MappedEvent<'m>>,
 }

@@ -55,17 +55,27 @@ impl Sink {
     }
 
     /// Sends one batch. Passing errors are retried, with jitter or when the CDP says so, for two minutes at most; a batch that
-    /// the CDP refuses for its content is divided until the culprits stand alone. Returns the items that it refuses for good.
-    /// All others are taken, in the sense that this API gives to its answer.
+    /// the CDP refuses for its content is divided until the culprits stand alone. An item whose consent has ended is not sent,
+    /// nor sent again. Returns what was not taken; all else is, in the sense that this API gives to its answer.
     ///
     /// # Errors
     /// `SinkRefused` where the CDP refuses the credentials, the endpoint, or every item; `SinkUnavailable` where it can't be
     /// reached. Some of the batch may have been taken: what is sent again carries the same message ids.
-    pub async fn deliver(&self, batch: &Batch) -> Result<Vec<Refused>, SinkError> {
+    pub async fn deliver(&self, batch: &Batch) -> Result<Delivered, SinkError> {
         match self {
             Sink::Segment(segment) => segment.deliver(batch).await,
         }
     }
+}
+
+/// What was not taken of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delivered {
+    /// The items that the CDP refuses for good.
+    pub refused: Vec<Refused>,
+    /// The positions of the items that were not sent, or not to the end, because their consent ended meanwhile. An earlier
+    /// try may have reached the CDP while it was there.
+    pub withheld: Vec<usize>,
 }
 
 /// An item that the CDP refuses for good.

@@ -69,6 +69,17 @@ impl Source {
         }
     }
 
+    /// Reads the records with these ids, whenever they were modified and deleted ones as well, in no order that could be relied
+    /// on. One that the CRM has no more comes as deleted, with its id, the instant beside that as its stamp, and nothing else.
+    ///
+    /// # Errors
+    /// As any request's.
+    pub async fn read(&self, selection: &Selection, ids: &[(&str, Timestamp)]) -> Result<Vec<Page>, SourceError> {
+        match self {
+            Source::Salesforce(salesforce) => salesforce.read(selection, ids).await,
+        }
+    }
+
     /// Begins to read the selected records. Nothing is asked for before the first page is.
     pub fn extract(&self, selection: Selection) -> Extract {
         match self {

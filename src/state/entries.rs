@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 
+use super::ConsentEnd;
 use crate::identity::{KeyHash, Relation, Successor};
 
 /// What became of a record.
@@ -17,6 +18,8 @@ pub enum Fate {
     Unchanged,
     /// It is a dead letter.
     Rejected,
+    /// It was not sent, because its consent ended while it waited. A run after that instant suppresses it.
+    Withheld,
 }
 
 /// Where a record was rejected.
@@ -77,6 +80,10 @@ pub struct Entry<'a> {
     pub counted: bool,
     /// Whether the store may hold a dead letter of it, which a success clears.
     pub had_letter: bool,
+    /// When the consent ends that what the CDP holds of it rests on.
+    pub consent_end: ConsentEnd,
+    /// What the audit trail keeps of its consent, by [`write_grounds`](super::write_grounds); none, where it is of no person.
+    pub grounds: Option<&'a [u8]>,
 }
 
 #[derive(Debug)]
@@ -92,6 +99,8 @@ pub(super) struct Row {
     pub(super) counted: bool,
     pub(super) had_letter: bool,
     pub(super) letter: Option<Box<Letter>>,
+    pub(super) consent_end: ConsentEnd,
+    grounds: Option<Range<usize>>,
     sent: bool,
 }
 
@@ -108,6 +117,7 @@ pub struct Entries {
     ids: String,
     watched: Vec<u8>,
     identities: Vec<u8>,
+    grounds: Vec<u8>,
     rows: Vec<Row>,
     held: Vec<Held>,
     successions: Vec<Succession>,
@@ -138,6 +148,11 @@ impl Entries {
         self.watched.extend_from_slice(entry.watched);
         let identity = self.identities.len();
         self.identities.extend_from_slice(entry.identity);
+        let grounds = entry.grounds.filter(|_| sent).map(|grounds| {
+            let from = self.grounds.len();
+            self.grounds.extend_from_slice(grounds);
+            from..self.grounds.len()
+        });
         self.rows.push(Row {
             id: id..self.ids.len(),
             watched: watched..self.watched.len(),
@@ -150,6 +165,8 @@ impl Entries {
             counted: entry.counted,
             had_letter: entry.had_letter,
             letter: None,
+            consent_end: entry.consent_end,
+            grounds,
             sent,
         });
     }
@@ -164,17 +181,34 @@ impl Entries {
 
     /// Makes dead letters of the batch's items that the CDP refused; `refused` are their positions, with the reasons.
     pub fn refuse(&mut self, refused: impl IntoIterator<Item = (usize, String)>) {
-        let sent: Vec<usize> = (0..self.rows.len()).filter(|&row| self.rows[row].sent).collect();
-        for (item, reason) in refused {
-            let Some(row) = sent.get(item).and_then(|&row| self.rows.get_mut(row)) else {
-                continue;
-            };
+        self.change_sent(refused, |row, reason| {
             row.fingerprint = None;
+            // A suppression that the CDP refused leaves there what it had.
+            if row.consent_end == ConsentEnd::Never {
+                row.consent_end = ConsentEnd::Kept;
+            }
             row.reject(Letter {
                 stage: Stage::Deliver,
                 path: "delivery".into(),
                 rule: reason,
             });
+        });
+    }
+
+    /// Notes which of the batch's items were not sent, because their consent ended meanwhile; `withheld` are their positions.
+    pub fn withhold(&mut self, withheld: impl IntoIterator<Item = usize>) {
+        self.change_sent(withheld.into_iter().map(|item| (item, ())), |row, ()| {
+            row.fingerprint = None;
+            row.fate = Fate::Withheld;
+        });
+    }
+
+    fn change_sent<T>(&mut self, items: impl IntoIterator<Item = (usize, T)>, change: impl Fn(&mut Row, T)) {
+        let sent: Vec<usize> = (0..self.rows.len()).filter(|&row| self.rows[row].sent).collect();
+        for (item, what) in items {
+            if let Some(row) = sent.get(item).and_then(|&row| self.rows.get_mut(row)) {
+                change(row, what);
+            }
         }
     }
 
@@ -216,9 +250,18 @@ impl Entries {
         self.ids.clear();
         self.watched.clear();
         self.identities.clear();
+        self.grounds.clear();
         self.rows.clear();
         self.held.clear();
         self.successions.clear();
+    }
+
+    /// What was sent, and what the audit trail keeps of its consent.
+    pub(super) fn sent_rows(&self) -> impl Iterator<Item = (&str, Option<&[u8]>, &Row)> {
+        self.rows.iter().filter(|row| row.sent).map(|row| {
+            let grounds = row.grounds.clone().map(|grounds| &self.grounds[grounds]);
+            (&self.ids[row.id.clone()], grounds, row)
+        })
     }
 
     pub(super) fn rows(&self) -> impl Iterator<Item = (&str, &[u8], &Row)> {

@@ -6,9 +6,13 @@
 //!   └─ Store      writes acknowledged records, dead letters, counts and the watermark: what belongs together in one transaction
 //! ```
 //!
-//! Of a record nothing is kept but its id, its stamp and fingerprints: the store holds no customer value. Beside the records
-//! stands the identity map (`identity`), with keyed hashes of values; `ledger` reads it for `ferrygate explain`.
+//! Of a record nothing is kept but its id, its stamp, fingerprints, and when its consent ends: the store holds no customer
+//! value. Beside the records stand the identity map (`identity`), with keyed hashes of values, which `ledger` reads for
+//! `ferrygate explain`, and the audit trail of what was sent, which only grows.
 
+mod audit;
+mod audit_reader;
+mod consent;
 mod entries;
 mod error;
 mod identity;
@@ -17,6 +21,8 @@ mod reader;
 mod schema;
 mod store;
 
+#[cfg(test)]
+mod consent_tests;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +33,9 @@ use jiff::Timestamp;
 
 use crate::api::sync_pipeline::{Counts, Watermark};
 
+pub use audit::write_grounds;
+pub use audit_reader::{AuditError, AuditTrail, Delivery, Ground, Verified};
+pub use consent::{ConsentEnd, Ended};
 pub use entries::{Entries, Entry, Fate, Letter, Stage};
 pub use error::StateError;
 pub use ledger::{Ledger, Link, Used, Whereabouts};

@@ -60,6 +60,10 @@ impl Reader {
         Ok(Reader { connection, path })
     }
 
+    pub(super) fn query<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StateError> {
+        query(&self.connection).map_err(|error| StateError::sqlite(&self.path, error))
+    }
+
     /// A consistent view, which should be held for short: while it is, the log behind the store can't be cut.
     pub fn snapshot(&self) -> Result<Snapshot<'_>, StateError> {
         let statement = self

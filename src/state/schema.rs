@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::{StateError, identity};
+use super::{StateError, audit, consent, identity};
 
 /// The format that this code writes, in SQLite's `user_version`.
-pub(super) const FORMAT: i64 = 4;
+pub(super) const FORMAT: i64 = 5;
 
 /// Marks the file as Ferrygate's: `FGst`, in SQLite's `application_id`.
 const APPLICATION: i64 = 0x4647_7374;
@@ -91,6 +91,7 @@ const MIGRATIONS: [&[&str]; FORMAT as usize - 1] = [
         ",
         identity::TABLES,
     ],
+    &[consent::TABLES, audit::TABLES],
 ];
 
 /// Opens the file for writing, checks it and makes its tables where it has none. Tells whether it had none.
@@ -132,8 +133,9 @@ pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
     let new = version == 0;
     if new {
         let transaction = connection.transaction().map_err(failed)?;
-        transaction.execute_batch(TABLES).map_err(failed)?;
-        transaction.execute_batch(identity::TABLES).map_err(failed)?;
+        for tables in [TABLES, identity::TABLES, consent::TABLES, audit::TABLES] {
+            transaction.execute_batch(tables).map_err(failed)?;
+        }
         transaction
             .pragma_update(None, "application_id", APPLICATION)
             .map_err(failed)?;
@@ -158,8 +160,9 @@ pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: i64 = pragma(&transaction, "user_version")?;
-    for migration in MIGRATIONS.iter().skip(usize::try_from(found - 1).unwrap_or_default()) {
-        migration.iter().try_for_each(|part| transaction.execute_batch(part))?;
+    let passed = usize::try_from(found - 1).unwrap_or_default();
+    for migration in MIGRATIONS.into_iter().skip(passed).flatten() {
+        transaction.execute_batch(migration)?;
     }
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()

@@ -6,9 +6,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
+use super::audit::Trail;
 use super::entries::{Entries, Fate, Row};
 use super::identity::{self, Identities};
-use super::{Between, Cause, Checkpoint, DeadLetter, Opening, Origin, Reader, Remembered, StateError, file_of, schema};
+use super::{
+    Between, Cause, Checkpoint, DeadLetter, Opening, Origin, Reader, Remembered, StateError, consent, file_of, schema,
+};
+use crate::api::mapping_version::LegalBasis;
 use crate::api::sync_pipeline::{Counts, Watermark};
 use crate::source::ObjectDescription;
 
@@ -30,6 +34,9 @@ pub struct Store {
     checkpoint: Checkpoint,
     writing: bool,
     pub(super) identities: Identities,
+    /// Whether an instant is kept at which a record's consent ends.
+    ends_kept: bool,
+    trail: Trail,
 }
 
 impl Store {
@@ -39,6 +46,9 @@ impl Store {
         let path = file_of(opening.directory, opening.stream);
         std::fs::create_dir_all(opening.directory).map_err(|cause| StateError::unavailable(&path, cause))?;
         let (connection, new) = schema::open(&path)?;
+        let Opening { stream, between, .. } = opening;
+        let trail = Trail::open(&connection, opening.run, stream, between, opening.mapping)
+            .map_err(|error| StateError::sqlite(&path, error))?;
         let mut store = Store {
             connection,
             path,
@@ -49,6 +59,8 @@ impl Store {
             checkpoint: Checkpoint::default(),
             writing: false,
             identities: Identities::default(),
+            ends_kept: false,
+            trail,
         };
         let remembered = store.take_over(opening, new)?;
         Ok((store, remembered))
@@ -81,7 +93,8 @@ impl Store {
                 }
                 if !between.holds_for(&opening.between) {
                     self.execute(
-                        "DELETE FROM record; DELETE FROM dead_letter; DELETE FROM described; DELETE FROM stream",
+                        "DELETE FROM record; DELETE FROM dead_letter; DELETE FROM described; DELETE FROM consent_end;
+                         DELETE FROM stream",
                     )?;
                     self.execute(identity::EMPTY)?;
                     origin = Origin::Other(between);
@@ -108,6 +121,11 @@ impl Store {
         })?;
         self.checkpoint = self.attempt(read_checkpoint)?;
         self.identities = self.attempt(Identities::read)?;
+        self.ends_kept = self.attempt(consent::any)?;
+        // Read again under the lock: the run that is superseded may have written until now.
+        self.trail
+            .renew(&self.connection)
+            .map_err(|error| StateError::sqlite(&self.path, error))?;
         let any: bool = self
             .attempt(|connection| connection.query_row("SELECT EXISTS (SELECT 1 FROM record)", [], |row| row.get(0)))?;
         self.execute("COMMIT")?;
@@ -131,6 +149,16 @@ impl Store {
         self.checkpoint.complete_as_of = Some(before.map_or(instant, |before| before.max(instant)));
     }
 
+    /// Whether an instant is kept at which the consent of some record ends.
+    pub fn keeps_ends(&self) -> bool {
+        self.ends_kept
+    }
+
+    /// Names the mapping's purposes for the audit trail, in the order in which statements of them come.
+    pub fn name_purposes(&mut self, purposes: Vec<(String, LegalBasis)>) {
+        self.trail.name_purposes(purposes);
+    }
+
     /// A second connection for looking records up.
     pub fn reader(&self) -> Result<Reader, StateError> {
         Reader::open(self.path.clone())
@@ -150,6 +178,8 @@ impl Store {
         };
         writer
             .apply(entries, &mut self.identities)
+            .and_then(|()| consent::remember(&self.connection, entries, &mut self.ends_kept))
+            .and_then(|()| self.trail.append(&self.connection, entries, now))
             .map_err(|error| StateError::sqlite(&self.path, error))?;
         self.checkpoint.dead_letters += letters;
         let mut last = None;
@@ -159,7 +189,7 @@ impl Store {
                 counts.read += 1;
                 match row.fate {
                     Fate::Delivered => counts.delivered += 1,
-                    Fate::Suppressed => counts.suppressed += 1,
+                    Fate::Suppressed | Fate::Withheld => counts.suppressed += 1,
                     Fate::Unchanged => counts.unchanged += 1,
                     Fate::Rejected => counts.rejected += 1,
                 }
@@ -429,6 +459,10 @@ fn apply(
         let watched = some(watched);
         let identity = some(entries.identity(row));
         let flags = flag(row.deleted, DELETED);
+        if row.fate == Fate::Withheld {
+            withhold(connection, id, row, epoch, flags)?;
+            continue;
+        }
         let delivered = matches!(row.fate, Fate::Delivered | Fate::Suppressed);
         record.execute(params![
             id,
@@ -443,6 +477,17 @@ fn apply(
         ])?;
     }
     Ok(letters)
+}
+
+/// Writes that a record was dealt with, and nothing sent of it: what the CDP was last told stays known.
+fn withhold(connection: &Connection, id: &str, row: &Row, epoch: i64, flags: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO record (id, stamp, epoch, flags) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (id) DO UPDATE SET stamp = excluded.stamp, epoch = excluded.epoch, flags = excluded.flags",
+        )?
+        .execute(params![id, row.stamp.as_microsecond(), epoch, flags])?;
+    Ok(())
 }
 
 /// Writes a dead letter. What the CDP was last told of the record stays known, or is the suppression beside the letter.

@@ -41,6 +41,8 @@ fn entry(id: &str, second: i64, fate: Fate) -> Entry<'_> {
         in_order: true,
         counted: false,
         had_letter: false,
+        consent_end: ConsentEnd::Kept,
+        grounds: None,
     }
 }
 
@@ -400,6 +402,7 @@ fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
                  ALTER TABLE record DROP COLUMN delivered_at;
                  DROP TABLE run; DROP TABLE identity_tracking; DROP TABLE identity_held; DROP TABLE identity_used;
                  DROP TABLE identity_touched; DROP TABLE identity_again; DROP TABLE identity_link;
+                 DROP TABLE consent_end; DROP TABLE audit; DROP TABLE audit_salt;
                  PRAGMA user_version = 1;",
             )
         })

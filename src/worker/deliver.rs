@@ -5,7 +5,7 @@ use futures::stream::FuturesOrdered;
 use tokio::sync::mpsc;
 
 use super::stop::Stop;
-use crate::sink::{Batch, Sink};
+use crate::sink::{Batch, Delivered, Sink};
 use crate::state::Entries;
 
 /// How many batches may be under way at once: enough to hide the CDP's latency, few enough to keep memory small.
@@ -57,7 +57,14 @@ pub(super) async fn run(
 
 async fn deliver(sink: &Sink, mut parcel: Parcel) -> Result<Parcel, Stop> {
     if !parcel.batch.is_empty() {
-        let refused = sink.deliver(&parcel.batch).await?;
+        let Delivered { refused, withheld } = sink.deliver(&parcel.batch).await?;
+        if !withheld.is_empty() {
+            tracing::warn!(
+                withheld = withheld.len(),
+                "the consent of records ended while they waited to be sent; the next run suppresses them"
+            );
+            parcel.entries.withhold(withheld);
+        }
         if !refused.is_empty() {
             tracing::warn!(
                 refused = refused.len(),

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::expired::{self, Expired};
 use super::stop::Stop;
 use crate::source::{Extract, Page};
 
@@ -14,6 +15,8 @@ pub(super) struct Arrival {
     pub(super) extracted_at: Timestamp,
     /// Up to which instant of the CRM's clock the pages are complete.
     pub(super) complete_as_of: Option<Timestamp>,
+    /// Whether its records were read by their ids, and so tell nothing of those before them.
+    pub(super) by_id: bool,
 }
 
 /// How the extraction ended, where nothing failed.
@@ -25,12 +28,21 @@ pub(super) enum Extracted {
     Cut,
 }
 
-/// Hands pages on until the end, or until `stop`.
+/// Hands pages on until the end, or until `stop`: first the records whose consent has ended, then what the selection has.
 pub(super) async fn run(
     mut extract: Extract,
+    expired: Option<Expired>,
     pages: mpsc::Sender<Arrival>,
     stop: CancellationToken,
 ) -> Result<Extracted, Stop> {
+    if let Some(expired) = expired {
+        let Some(records) = expired::run(expired, &pages, &stop).await? else {
+            return Ok(Extracted::Cut);
+        };
+        if records > 0 {
+            tracing::info!(records, "records whose consent has ended are suppressed");
+        }
+    }
     loop {
         let Some(page) = stop.run_until_cancelled(extract.next_page()).await else {
             return Ok(Extracted::Cut);
@@ -42,6 +54,7 @@ pub(super) async fn run(
             page,
             extracted_at: Timestamp::now(),
             complete_as_of: extract.complete_as_of(),
+            by_id: false,
         };
         match stop.run_until_cancelled(pages.send(arrival)).await {
             Some(Ok(())) => {}

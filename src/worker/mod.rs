@@ -8,11 +8,12 @@
 //! ```
 //!
 //! Every arrow is a bounded channel: a slow stage holds up the ones before it, and memory does not grow with the number of
-//! records. A stage that ends, for whatever reason, closes its channels, and so the others end as well; what was acknowledged
+//! records. What waits to be sent, or to be sent again, meets the gate's clock once more on the wire. A stage that ends, for whatever reason, closes its channels, and so the others end as well; what was acknowledged
 //! by then is checkpointed.
 
 mod checkpoint;
 mod deliver;
+mod expired;
 mod extract;
 mod in_flight;
 mod prepare;

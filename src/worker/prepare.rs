@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use super::RunSpec;
 use super::stop::Stop;
 use crate::api::common::Outcome;
+use crate::api::mapping_version::LegalBasis;
 use crate::api::sync_pipeline::{Deletes, Watermark};
 use crate::identity::Secret;
 use crate::mapping::{CompileError, Plan};
@@ -103,6 +104,7 @@ pub(super) fn open(spec: &RunSpec, tracked: &[TrackedKey]) -> Result<Opened, Sto
     let knows_keys = store.track(tracked.iter().map(|key| (&*key.kind, &*key.definition)))?;
     let secret = Secret::read_or_make(&spec.state_directory)
         .map_err(|error| Stop::new(Outcome::StateUnavailable, error.to_string()))?;
+    store.name_purposes(purposes(spec));
     // Made lasting before anything is read, so that a run after a kill does not have to decide again.
     store.commit()?;
     Ok(Opened {
@@ -112,6 +114,19 @@ pub(super) fn open(spec: &RunSpec, tracked: &[TrackedKey]) -> Result<Opened, Sto
         secret,
         notes,
     })
+}
+
+/// The purposes of the stream's object, in the order in which a plan states them.
+fn purposes(spec: &RunSpec) -> Vec<(String, LegalBasis)> {
+    let object = spec
+        .mapping
+        .objects
+        .iter()
+        .find(|object| object.object == spec.stream.object);
+    let consent = object.into_iter().flat_map(|object| &object.consent);
+    consent
+        .map(|consent| (consent.purpose.clone(), consent.legal_basis))
+        .collect()
 }
 
 /// Connects to both sides, and checks that the CRM has what the mapping names.

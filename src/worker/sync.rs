@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::checkpoint::{self, Told};
+use super::expired::Expired;
 use super::extract::{self, Extracted};
 use super::prepare::{self, Connected, Opened, TrackedKey};
 use super::stop::Stop;
@@ -154,6 +155,16 @@ async fn run(
     // A key that was not tracked before is known of no record that the watermark has passed.
     let from = report.progress.watermark.clone().filter(|_| knows_keys);
     let selection = prepare::selection(spec, &plan, from.as_ref());
+    let expired = if store.keeps_ends() {
+        Some(Expired {
+            source: source.clone(),
+            selection: selection.clone(),
+            reader: store.reader()?,
+            by: Timestamp::now(),
+        })
+    } else {
+        None
+    };
     let rules = |plan, reading| Rules {
         pipeline: format!("{}/{}", spec.namespace, spec.pipeline),
         stream: spec.stream.name.clone(),
@@ -174,7 +185,7 @@ async fn run(
     if let Some(keys_plan) = keys_plan {
         let extract = source.extract(prepare::selection(spec, &keys_plan, from.as_ref()));
         let rules = Arc::new(rules(keys_plan, Reading::Keys));
-        (store, ended) = stages(extract, rules, store, publisher, shutdown, report).await?;
+        (store, ended) = stages(extract, None, rules, store, publisher, shutdown, report).await?;
         if matches!(ended, Ok(Extracted::All(_))) {
             let keys = tracked.clone();
             let known = blocking("state", move || know_keys(store, &keys));
@@ -186,6 +197,7 @@ async fn run(
     if matches!(ended, Ok(Extracted::All(_))) {
         (store, ended) = stages(
             source.extract(selection.clone()),
+            expired,
             rules.clone(),
             store,
             publisher,
@@ -295,6 +307,7 @@ impl Again<'_> {
                 let ended;
                 (store, ended) = stages(
                     source.extract(selection),
+                    None,
                     shared.clone(),
                     store,
                     publisher,
@@ -327,6 +340,7 @@ fn settle(mut store: Store, keys: &[TrackedKey]) -> Result<Store, Stop> {
 /// The stages from the first page to the last commit. Returns the store, and how the extraction or the first failure ended.
 async fn stages(
     extract: crate::source::Extract,
+    expired: Option<Expired>,
     rules: Arc<Rules>,
     mut store: Store,
     publisher: &impl Publish,
@@ -357,7 +371,7 @@ async fn stages(
     let abandon = CancellationToken::new();
     let stop = shutdown.child_token();
     let (stop_after_delivering, stop_after_checkpointing) = (stop.clone().drop_guard(), stop.clone().drop_guard());
-    let extracting = AbortOnDropHandle::new(tokio::spawn(extract::run(extract, page_sender, stop)));
+    let extracting = AbortOnDropHandle::new(tokio::spawn(extract::run(extract, expired, page_sender, stop)));
     let transforming = {
         let (rules, runtime) = (Arc::clone(&rules), runtime.clone());
         spawn_blocking(move || transform::run(&rules, pages, channels, &reader, runtime))

@@ -11,12 +11,15 @@ use super::deliver::Parcel;
 use super::extract::Arrival;
 use super::in_flight::InFlight;
 use super::stop::Stop;
-use crate::consent::{Decision, Gate};
+use crate::api::mapping_version::Entity;
+use crate::consent::{Decision, Gate, Ruling};
 use crate::identity::{self, Evidence, Resolved, Secret, Successor};
 use crate::mapping::{Mapped, MappedEvent, Plan, Rejection, Trigger};
 use crate::record::Record;
 use crate::sink::{Batch, EncodeError, Encoded, Encoder, Provenance, Sink};
-use crate::state::{Entries, Entry, Fate, Known, Letter, Reader, Snapshot, Stage, watched_key};
+use crate::state::{
+    ConsentEnd, Entries, Entry, Fate, Known, Letter, Reader, Snapshot, Stage, watched_key, write_grounds,
+};
 
 /// A parcel goes on at the latest when it holds so many records, for those that become no call.
 const RECORDS: usize = 2_000;
@@ -100,6 +103,7 @@ pub(super) fn run(
         item: Vec::new(),
         watched: Vec::new(),
         identity: Vec::new(),
+        grounds: Vec::new(),
     };
     let mut result = Ok(());
     while let Some(arrival) = pages.blocking_recv() {
@@ -143,12 +147,14 @@ struct Work<'r> {
     watched: Vec<u8>,
     /// The verdicts on the record's keys, as the store keeps them.
     identity: Vec<u8>,
+    /// What the audit trail keeps of the record's consent.
+    grounds: Vec<u8>,
 }
 
 /// The page at hand.
 struct Context<'p> {
     extracted_at: Timestamp,
-    /// Records with a later stamp were modified while the query was paged through.
+    /// Records with a later stamp were modified while the query was paged through, or read by their ids.
     complete_as_of: Timestamp,
     /// An empty store does not hold a record with an older stamp.
     unseen_before: Timestamp,
@@ -162,7 +168,11 @@ impl Work<'_> {
         self.in_flight.committed(committed);
         let mut context = Context {
             extracted_at: arrival.extracted_at,
-            complete_as_of: arrival.complete_as_of.unwrap_or(Timestamp::MAX),
+            complete_as_of: match arrival.complete_as_of {
+                _ if arrival.by_id => Timestamp::MIN,
+                Some(instant) => instant,
+                None => Timestamp::MAX,
+            },
             unseen_before: match arrival.complete_as_of {
                 Some(instant) if self.rules.empty => instant.checked_sub(LATE).unwrap_or(Timestamp::MIN),
                 _ => Timestamp::MIN,
@@ -276,6 +286,7 @@ impl Work<'_> {
     ) -> Verdict {
         self.item.clear();
         self.watched.clear();
+        self.grounds.clear();
         let plan = &self.rules.plan;
         if let Some(successor) = plan.successor(record) {
             return self.judge_succeeded(record, &successor, known, extracted_at);
@@ -290,7 +301,7 @@ impl Work<'_> {
             None => Ok(mapped),
         });
         match mapped {
-            Ok(mapped) => self.judge_mapped(record, &mapped, known, extracted_at),
+            Ok(mapped) => self.judge_mapped(record, mapped, known, extracted_at),
             Err(rejection) => self.judge_rejected(record, rejection, known, extracted_at),
         }
     }
@@ -298,12 +309,13 @@ impl Work<'_> {
     fn judge_mapped(
         &mut self,
         record: &Record<'_>,
-        mapped: &Mapped<'_>,
+        mut mapped: Mapped<'_>,
         known: Option<&Known>,
         extracted_at: Timestamp,
     ) -> Verdict {
+        let ruling = self.rule(record.deleted, &mut mapped, extracted_at);
+        let (decision, mapped) = (ruling.decision, &mapped);
         self.note_watched(&mapped.events);
-        let decision = self.rules.gate.decide(mapped.entity, &mapped.consent, record.deleted);
         let fingerprint = mapped.fingerprint(&decision);
         let delivered = known.filter(|known| known.fingerprint.is_some());
         let events = match decision {
@@ -318,9 +330,11 @@ impl Work<'_> {
                 fingerprint: Some(fingerprint),
                 letter: None,
                 calls: 0,
+                until: None,
+                consent_end: consent_end(mapped.entity, &ruling),
             };
         }
-        let encoded = self.encode(record, extracted_at, |encoder, provenance, out| {
+        let encoded = self.encode(record, &ruling, extracted_at, |encoder, provenance, out| {
             if profile {
                 encoder.encode(mapped, decision, &events, provenance, out)
             } else {
@@ -338,6 +352,8 @@ impl Work<'_> {
                 fingerprint: Some(fingerprint),
                 letter: None,
                 calls,
+                until: ruling.ends,
+                consent_end: consent_end(mapped.entity, &ruling),
             },
             Err(error) => Verdict {
                 fate: Fate::Rejected,
@@ -348,6 +364,12 @@ impl Work<'_> {
                     rule: error.to_string(),
                 }),
                 calls: 0,
+                until: None,
+                // What the CDP holds of the record, it holds on.
+                consent_end: match decision {
+                    Decision::Activate => consent_end(mapped.entity, &ruling),
+                    Decision::Suppress => ConsentEnd::Kept,
+                },
             },
         }
     }
@@ -361,10 +383,11 @@ impl Work<'_> {
         known: Option<&Known>,
         extracted_at: Timestamp,
     ) -> Verdict {
-        let mapped = match self.rules.plan.map_deleted(record) {
+        let mut mapped = match self.rules.plan.map_deleted(record) {
             Ok(mapped) => mapped,
             Err(rejection) => return self.judge_rejected(record, rejection, known, extracted_at),
         };
+        let ruling = self.rule(true, &mut mapped, extracted_at);
         let fingerprint = successor.fingerprint(mapped.fingerprint(&Decision::Suppress));
         if known.is_some_and(|known| known.fingerprint == Some(fingerprint)) {
             return Verdict {
@@ -372,10 +395,12 @@ impl Work<'_> {
                 fingerprint: Some(fingerprint),
                 letter: None,
                 calls: 0,
+                until: None,
+                consent_end: ConsentEnd::Never,
             };
         }
         self.parcel.entries.succeed(&record.id, successor);
-        let encoded = self.encode(record, extracted_at, |encoder, provenance, out| {
+        let encoded = self.encode(record, &ruling, extracted_at, |encoder, provenance, out| {
             encoder.encode_successor(&mapped, successor, provenance, out)
         });
         match encoded {
@@ -384,6 +409,8 @@ impl Work<'_> {
                 fingerprint: Some(fingerprint),
                 letter: None,
                 calls,
+                until: None,
+                consent_end: ConsentEnd::Never,
             },
             Err(error) => Verdict {
                 fate: Fate::Rejected,
@@ -394,6 +421,8 @@ impl Work<'_> {
                     rule: error.to_string(),
                 }),
                 calls: 0,
+                until: None,
+                consent_end: ConsentEnd::Kept,
             },
         }
     }
@@ -416,27 +445,42 @@ impl Work<'_> {
                 rule: rejection.rule,
             }),
             calls: 0,
+            until: None,
+            consent_end: ConsentEnd::Kept,
         };
-        let Ok(mapped) = self.rules.plan.map_suppression(record) else {
+        let Ok(mut mapped) = self.rules.plan.map_suppression(record) else {
             return verdict;
         };
-        let decision = self.rules.gate.decide(mapped.entity, &mapped.consent, record.deleted);
+        let ruling = self.rule(record.deleted, &mut mapped, extracted_at);
+        let decision = ruling.decision;
         let fingerprint = mapped.fingerprint(&decision);
-        if decision == Decision::Suppress && known.is_none_or(|known| known.fingerprint != Some(fingerprint)) {
-            let encoded = self.encode(record, extracted_at, |encoder, provenance, out| {
+        if decision == Decision::Activate {
+            verdict.consent_end = consent_end(mapped.entity, &ruling);
+        } else if known.is_none_or(|known| known.fingerprint != Some(fingerprint)) {
+            let encoded = self.encode(record, &ruling, extracted_at, |encoder, provenance, out| {
                 encoder.encode(&mapped, decision, &[], provenance, out)
             });
             if let Ok(calls) = encoded {
                 verdict.fingerprint = Some(fingerprint);
                 verdict.calls = calls;
+                verdict.consent_end = ConsentEnd::Never;
             }
         }
         verdict
     }
 
+    /// Lets the gate decide, and keeps for the audit trail what its decision rests on.
+    fn rule(&mut self, gone: bool, mapped: &mut Mapped<'_>, now: Timestamp) -> Ruling {
+        let ruling = self.rules.gate.decide(mapped.entity, &mut mapped.consent, gone, now);
+        self.grounds.clear();
+        write_grounds(&mapped.consent, &mut self.grounds);
+        ruling
+    }
+
     fn encode(
         &mut self,
         record: &Record<'_>,
+        ruling: &Ruling,
         extracted_at: Timestamp,
         encode: impl FnOnce(&Encoder, &Provenance<'_>, &mut Vec<u8>) -> Result<Encoded, EncodeError>,
     ) -> Result<u32, EncodeError> {
@@ -449,7 +493,8 @@ impl Work<'_> {
             mapping_version: &rules.mapping_version,
             object: &rules.object,
             record_id: &record.id,
-            stamp: record.stamp,
+            // A consent that ended by the clock alone ended then, and not when the record was last modified.
+            stamp: ruling.ended.map_or(record.stamp, |ended| ended.max(record.stamp)),
             extracted_at,
         };
         encode(&self.encoder, &provenance, &mut self.item).map(|encoded| encoded.calls)
@@ -474,9 +519,9 @@ impl Work<'_> {
         verdict: Verdict,
     ) -> Result<(), Halt> {
         let sent = verdict.calls > 0;
-        if sent && !self.parcel.batch.push(&self.item, verdict.calls) {
+        if sent && !self.parcel.batch.push(&self.item, verdict.calls, verdict.until) {
             self.hand_on()?;
-            if !self.parcel.batch.push(&self.item, verdict.calls) {
+            if !self.parcel.batch.push(&self.item, verdict.calls, verdict.until) {
                 return Err(Halt::Stop(Stop::defect("transform")));
             }
         }
@@ -494,6 +539,8 @@ impl Work<'_> {
             counted: (had_letter || verdict.fate == Fate::Unchanged || self.rules.reading != Reading::Records)
                 && known.is_some_and(|known| known.epoch == self.rules.epoch && known.is_of(record.stamp)),
             had_letter,
+            consent_end: verdict.consent_end,
+            grounds: (self.rules.plan.entity() != Entity::Account).then_some(&self.grounds),
         };
         match verdict.letter {
             Some(letter) => self.parcel.entries.push_rejected(&entry, letter, sent),
@@ -533,6 +580,18 @@ struct Verdict {
     letter: Option<Letter>,
     /// How many calls [`Work::item`] holds.
     calls: u32,
+    /// From when on they must not be sent any more.
+    until: Option<Timestamp>,
+    consent_end: ConsentEnd,
+}
+
+/// When the consent ends that the CDP's picture of a record rests on, once it is as this ruling has it. Of a deal it keeps
+/// nothing but events that have happened, and a company needs no consent.
+fn consent_end(entity: Entity, ruling: &Ruling) -> ConsentEnd {
+    match ruling.ends {
+        Some(instant) if entity == Entity::Person => ConsentEnd::At(instant),
+        _ => ConsentEnd::Never,
+    }
 }
 
 /// The events that happen now. `delivered` is what is known of the record, if it was ever delivered.

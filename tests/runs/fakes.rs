@@ -1,6 +1,6 @@
 //! A CRM and a CDP in the test's own process: small, and true to what the protocols promise as far as these tests go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -40,6 +40,8 @@ struct Inner {
     latency: AtomicU64,
     /// What the picklist `Stage__c` offers.
     stages: Mutex<Vec<String>>,
+    /// What the CDP does with the next batches: whether it takes them before it fails.
+    faults: Mutex<VecDeque<bool>>,
 }
 
 impl Fakes {
@@ -105,6 +107,21 @@ impl Fakes {
         self.0.contacts.lock().expect("not poisoned")[number].id.clone()
     }
 
+    /// Lets the CDP fail on the next batches, and on no others; where `taken`, it has taken the batch by then.
+    pub fn fail(&self, taken: impl IntoIterator<Item = bool>) {
+        *self.0.faults.lock().expect("not poisoned") = taken.into_iter().collect();
+    }
+
+    /// Changes a contact, and its stamp does not tell.
+    pub fn change_unseen(&self, number: usize, change: impl FnOnce(&mut Contact)) {
+        change(&mut self.0.contacts.lock().expect("not poisoned")[number]);
+    }
+
+    /// Removes a contact, from the recycle bin as well.
+    pub fn remove(&self, number: usize) {
+        self.0.contacts.lock().expect("not poisoned").remove(number);
+    }
+
     /// Makes the CDP slow.
     pub fn slow(&self, latency: Duration) {
         let latency = u64::try_from(latency.as_millis()).expect("short");
@@ -139,6 +156,9 @@ impl Fakes {
         }
         if let Some(from) = after(">") {
             contacts.retain(|contact| contact.modified > from);
+        }
+        if let Some((_, ids)) = soql.split_once(" WHERE Id IN (") {
+            contacts.retain(|contact| ids.contains(&format!("'{}'", contact.id)));
         }
         contacts.sort_by(|left, right| (left.modified, &left.id).cmp(&(right.modified, &right.id)));
         (
@@ -223,6 +243,7 @@ async fn describe(State(fakes): State<Fakes>) -> Json<Value> {
         ("Stage__c", "picklist"),
         ("HasOptedOutOfEmail", "boolean"),
         ("MasterRecordId", "reference"),
+        ("Consented__c", "datetime"),
     ];
     Json(json!({"name": "Contact", "fields": fields.map(field)}))
 }
@@ -230,9 +251,18 @@ async fn describe(State(fakes): State<Fakes>) -> Json<Value> {
 async fn batch(State(fakes): State<Fakes>, Json(body): Json<Value>) -> Response {
     let latency = fakes.0.latency.load(Ordering::Relaxed);
     tokio::time::sleep(Duration::from_millis(latency)).await;
-    let calls = body["batch"].as_array().cloned().unwrap_or_default();
-    fakes.0.calls.lock().expect("not poisoned").extend(calls);
-    fakes.0.batches.fetch_add(1, Ordering::Relaxed);
+    let fault = fakes.0.faults.lock().expect("not poisoned").pop_front();
+    if fault != Some(false) {
+        let mut calls = body["batch"].as_array().cloned().unwrap_or_default();
+        calls
+            .iter_mut()
+            .for_each(|call| call["sentAt"] = body["sentAt"].clone());
+        fakes.0.calls.lock().expect("not poisoned").extend(calls);
+        fakes.0.batches.fetch_add(1, Ordering::Relaxed);
+    }
+    if fault.is_some() {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
     (StatusCode::OK, Json(json!({"success": true}))).into_response()
 }
 

@@ -13,15 +13,15 @@ use ferrygate::worker::{Progress, Publish, RunResult, RunSpec, Silent, resolve_m
 use tokio_util::sync::CancellationToken;
 
 /// A folder with manifests and state, and the services that they name.
-struct Setting {
-    folder: tempfile::TempDir,
-    fakes: Fakes,
-    secrets: Secrets,
-    spec: RunSpec,
+pub struct Setting {
+    pub folder: tempfile::TempDir,
+    pub fakes: Fakes,
+    pub secrets: Secrets,
+    pub spec: RunSpec,
 }
 
 impl Setting {
-    async fn with(contacts: usize) -> Setting {
+    pub async fn with(contacts: usize) -> Setting {
         let folder = tempfile::tempdir().expect("a folder");
         let fakes = Fakes::default();
         fakes.fill(contacts);
@@ -36,7 +36,7 @@ impl Setting {
     }
 
     /// The stream's run with this number, in a pod of its own.
-    async fn run(&self, epoch: i64, published: Option<Watermark>) -> RunResult {
+    pub async fn run(&self, epoch: i64, published: Option<Watermark>) -> RunResult {
         self.publish_to(epoch, published, &Silent, CancellationToken::new())
             .await
     }
@@ -59,7 +59,7 @@ impl Setting {
     }
 }
 
-fn read(folder: &Path) -> (Secrets, RunSpec) {
+pub fn read(folder: &Path) -> (Secrets, RunSpec) {
     let manifests = Manifests::read(folder).expect("manifests");
     let (name, namespace) = manifests.namespaces().next().expect("a namespace");
     let pipeline = &namespace.pipelines["customers"];

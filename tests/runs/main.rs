@@ -1,5 +1,6 @@
 //! Whole runs against a CRM and a CDP of the tests' own: by the command line, and by the library's door.
 
+mod consent;
 mod fakes;
 mod files;
 mod identity;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::common::SecretKeySelector;
 
-pub use consent::ConsentMapping;
+pub use consent::{Authority, ConsentMapping, LegalBasis, RegionRule};
 pub use event::{EventMapping, EventTrigger, PropertyMapping};
 pub use identity::{IdentityKey, IdentityReference, IdentityRole, Subject, SubjectEntity};
 pub use object::{Dependent, DependentKind, Entity, ObjectMapping};

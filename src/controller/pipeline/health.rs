@@ -7,8 +7,10 @@ use super::super::light::Cause;
 use super::super::probe::{needs_a_person, not_starting};
 use super::resolve::Obstacle;
 use crate::api::common::Outcome;
-use crate::api::conditions::{FRESH, RECONCILED, Reason, SCHEMA_ALIGNED, SUSPENDED, Standing, Status, Verdict};
-use crate::api::sync_pipeline::StreamStatus;
+use crate::api::conditions::{
+    CONSENT_CURRENT, FRESH, RECONCILED, Reason, SCHEMA_ALIGNED, SUSPENDED, Standing, Status, Verdict,
+};
+use crate::api::sync_pipeline::{Stream, StreamStatus};
 use crate::api::{SyncPipeline, SyncPipelineStatus};
 
 const SUSPENDED_WORDS: &str =
@@ -36,10 +38,11 @@ pub fn verdicts(
     health: &Health,
     now: Timestamp,
 ) -> (Vec<Verdict>, Option<Timestamp>) {
-    let (fresh, wake) = fresh(pipeline, status, health, now);
+    let (fresh, stale_from) = fresh(pipeline, status, health, now);
+    let (consent, late_from) = consent_current(pipeline, status, health, now);
     let mut said = readiness(status, health);
-    said.extend([fresh, reconciled(status), aligned(status), suspended(health)]);
-    (said, wake)
+    said.extend([fresh, consent, reconciled(status), aligned(status), suspended(health)]);
+    (said, stale_from.into_iter().chain(late_from).min())
 }
 
 /// `Ready`, `Reconciling` and `Stalled`: a pipeline is ready, on its way, or waits for a person.
@@ -110,72 +113,110 @@ fn fresh(
     health: &Health,
     now: Timestamp,
 ) -> (Verdict, Option<Timestamp>) {
+    let objective = |spec: &Stream| spec.freshness.as_ref().map(|freshness| freshness.objective);
+    let words = Words {
+        kind: FRESH,
+        missed: "its objective",
+        runbook: "FerrygateFreshnessMissed",
+        unknown: "a stream with an objective has not been complete yet",
+        none: "no stream has a freshness objective",
+        met: "every stream meets its freshness objective",
+    };
+    within(pipeline, status, health, now, objective, &words)
+}
+
+/// `ConsentCurrent`: a withdrawal that the CDP was not told of is no older than the objective. What is delivered is complete up to
+/// `completeAsOf`, so that such a withdrawal was made after it.
+fn consent_current(
+    pipeline: &SyncPipeline,
+    status: &SyncPipelineStatus,
+    health: &Health,
+    now: Timestamp,
+) -> (Verdict, Option<Timestamp>) {
+    let objective = |spec: &Stream| spec.consent.as_ref().map(|consent| consent.objective);
+    let words = Words {
+        kind: CONSENT_CURRENT,
+        missed: "its objective for withdrawals of consent",
+        runbook: "FerrygateConsentLate",
+        unknown: "a stream with an objective for withdrawals of consent has not been complete yet",
+        none: "no stream has an objective for withdrawals of consent",
+        met: "every stream delivers withdrawals of consent within its objective",
+    };
+    within(pipeline, status, health, now, objective, &words)
+}
+
+/// What a condition says that holds streams to an objective.
+struct Words {
+    kind: &'static str,
+    /// What a stream has missed.
+    missed: &'static str,
+    runbook: &'static str,
+    unknown: &'static str,
+    none: &'static str,
+    met: &'static str,
+}
+
+/// Whether what was delivered of every stream with an objective is complete up to an instant no longer ago than that, and when
+/// that changes by the clock alone.
+fn within(
+    pipeline: &SyncPipeline,
+    status: &SyncPipelineStatus,
+    health: &Health,
+    now: Timestamp,
+    objective: impl Fn(&Stream) -> Option<kube::core::Duration>,
+    words: &Words,
+) -> (Verdict, Option<Timestamp>) {
     let created = pipeline.creation_timestamp().map_or(now, |time| time.0);
     let (mut late, mut unknown, mut wake): (Vec<String>, bool, Option<Timestamp>) = (Vec::new(), false, None);
     for (spec, stream) in pipeline.spec.streams.iter().zip(&status.streams) {
-        let Some(freshness) = &spec.freshness else { continue };
-        let objective =
-            SignedDuration::try_from(std::time::Duration::from(freshness.objective)).unwrap_or(SignedDuration::MAX);
+        let Some(objective) = objective(spec) else { continue };
+        let allowed = SignedDuration::try_from(std::time::Duration::from(objective)).unwrap_or(SignedDuration::MAX);
         let complete = stream.complete_as_of.as_ref().map(|time| time.0);
         let deadline = complete
             .unwrap_or(created)
-            .checked_add(objective)
+            .checked_add(allowed)
             .unwrap_or(Timestamp::MAX);
         if deadline > now {
             wake = wake.into_iter().chain([deadline]).min();
             unknown |= complete.is_none();
-        } else {
-            let how = match failure(stream) {
-                Some((outcome, message)) => {
-                    let run = stream
-                        .last_run
-                        .as_ref()
-                        .map(|run| run.name.as_str())
-                        .unwrap_or_default();
-                    format!(
-                        "the last run ended with {} (run {run}): {message}",
-                        outcome.reason().as_str()
-                    )
-                }
-                None if stream.active_run.is_some() => "a run is under way".to_owned(),
-                None if health.waiting.0.contains(&spec.name) => format!("a run {}", waits(health.waiting.1)),
-                None => "the last run succeeded; runs start too seldom, or are not started".to_owned(),
-            };
-            late.push(format!(
-                "stream {} missed its objective of {:?}; {how}",
-                spec.name, freshness.objective
-            ));
+            continue;
         }
+        let how = match failure(stream) {
+            Some((outcome, message)) => {
+                let run = stream
+                    .last_run
+                    .as_ref()
+                    .map(|run| run.name.as_str())
+                    .unwrap_or_default();
+                format!(
+                    "the last run ended with {} (run {run}): {message}",
+                    outcome.reason().as_str()
+                )
+            }
+            None if stream.active_run.is_some() => "a run is under way".to_owned(),
+            None if health.waiting.0.contains(&spec.name) => format!("a run {}", waits(health.waiting.1)),
+            None => "the last run succeeded; runs start too seldom, or are not started".to_owned(),
+        };
+        late.push(format!(
+            "stream {} missed {} of {objective:?}; {how}",
+            spec.name, words.missed
+        ));
     }
-    let verdict = if !late.is_empty() {
+    let (status, reason, message) = if !late.is_empty() {
         let message = format!(
-            "{}. completeAsOf has the instant. See runbook FerrygateFreshnessMissed.",
-            late.join(". ")
+            "{}. completeAsOf has the instant. See runbook {}.",
+            late.join(". "),
+            words.runbook
         );
-        Verdict::new(FRESH, Status::False, Reason::ObjectiveMissed, message)
+        (Status::False, Reason::ObjectiveMissed, message)
     } else if unknown {
-        Verdict::new(
-            FRESH,
-            Status::Unknown,
-            Reason::FirstRun,
-            "a stream with an objective has not been complete yet",
-        )
+        (Status::Unknown, Reason::FirstRun, words.unknown.to_owned())
     } else if wake.is_none() {
-        Verdict::new(
-            FRESH,
-            Status::True,
-            Reason::NoObjective,
-            "no stream has a freshness objective",
-        )
+        (Status::True, Reason::NoObjective, words.none.to_owned())
     } else {
-        Verdict::new(
-            FRESH,
-            Status::True,
-            Reason::ObjectiveMet,
-            "every stream meets its freshness objective",
-        )
+        (Status::True, Reason::ObjectiveMet, words.met.to_owned())
     };
-    (verdict, wake)
+    (Verdict::new(words.kind, status, reason, message), wake)
 }
 
 /// `Reconciled`: the counts of the source and of what was delivered agree.

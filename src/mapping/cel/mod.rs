@@ -105,6 +105,18 @@ impl Gives {
     }
 }
 
+/// What a rule gives that is to be true or false.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    True,
+    False,
+    Null,
+    /// Something else.
+    Other,
+    /// Nothing: it fails on the record.
+    Failed,
+}
+
 /// A fault in an expression, with the line and column where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
@@ -191,9 +203,15 @@ impl Expression {
         }
     }
 
-    /// Whether the expression is true. Null, an error and anything but `true` itself is not.
-    pub fn holds<'m>(&'m self, fields: &'m [Field<'m>]) -> bool {
-        matches!(self.evaluate(fields), Ok((Current::Boolean(true), _)))
+    /// What a rule that is to be true or false gives.
+    pub fn answer<'m>(&'m self, fields: &'m [Field<'m>]) -> Answer {
+        match self.evaluate(fields) {
+            Ok((Current::Boolean(true), _)) => Answer::True,
+            Ok((Current::Boolean(false), _)) => Answer::False,
+            Ok((Current::Null, _)) => Answer::Null,
+            Ok(_) => Answer::Other,
+            Err(_) => Answer::Failed,
+        }
     }
 
     fn evaluate<'m>(&'m self, fields: &'m [Field<'m>]) -> Result<(Current<'m>, Option<Gives>), Rule<'m>> {

@@ -1,6 +1,7 @@
 //! Whole mappings, as a user writes them.
 
 mod compile;
+mod consent;
 mod identity;
 mod records;
 

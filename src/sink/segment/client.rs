@@ -47,6 +47,8 @@ pub(super) enum Verdict {
     Taken,
     /// Refused for its content: with one call less, it might be taken.
     Refused(String),
+    /// Not sent: nothing of it may be any more.
+    Withheld,
 }
 
 /// What one try came to.
@@ -80,13 +82,18 @@ impl Client {
         }
     }
 
-    /// Posts the body that `body` makes, anew for each try: it holds the time at which it is sent.
-    pub async fn post(&self, body: impl Fn(Timestamp) -> Bytes) -> Result<Verdict, SinkError> {
+    /// Posts the body that `body` makes, anew for each try: it holds the time at which it is sent, and only what may be sent
+    /// then. Returns what became of the last try, and its time.
+    pub async fn post(&self, body: impl Fn(Timestamp) -> Option<Bytes>) -> Result<(Verdict, Timestamp), SinkError> {
         let mut tries = self.patience.begin();
         loop {
             self.pace.turn().await;
-            let (what, wait) = match self.attempt(body(Timestamp::now())).await {
-                Answer::Verdict(verdict) => return Ok(verdict),
+            let now = Timestamp::now();
+            let Some(body) = body(now) else {
+                return Ok((Verdict::Withheld, now));
+            };
+            let (what, wait) = match self.attempt(body).await {
+                Answer::Verdict(verdict) => return Ok((verdict, now)),
                 Answer::Final(message) => return Err(refused(message)),
                 Answer::Passing { what, wait } => (what, wait),
             };

@@ -4,19 +4,20 @@ use std::collections::VecDeque;
 
 use super::batch::{self, Batch};
 use super::client::{Client, Verdict, refused};
-use crate::sink::{Refused, SinkError};
+use crate::sink::{Delivered, Refused, SinkError};
 
 /// So many items refused one by one, and none taken, say that it is not the items: the API refuses everything.
 const FUTILE: usize = 8;
 
 /// Sends a batch of no call. Some compatible APIs refuse it as empty, which tells as much.
 pub(super) async fn probe(client: &Client) -> Result<(), SinkError> {
-    client.post(|now| batch::body(&[], now)).await.map(|_| ())
+    client.post(|now| Some(batch::body(&[], now))).await.map(|_| ())
 }
 
-/// Sends a batch. One that is refused for its content is halved until the culprits stand alone.
-pub(super) async fn deliver(client: &Client, batch: &Batch) -> Result<Vec<Refused>, SinkError> {
-    let (mut refusals, mut taken) = (Vec::new(), false);
+/// Sends a batch. One that is refused for its content is halved until the culprits stand alone. What must not be sent any more
+/// when its turn comes, or comes again, is withheld.
+pub(super) async fn deliver(client: &Client, batch: &Batch) -> Result<Delivered, SinkError> {
+    let (mut refusals, mut withheld, mut taken) = (Vec::new(), Vec::new(), false);
     // Wide ranges first, so that what is good is taken before anything is refused one by one.
     let mut ranges = VecDeque::new();
     ranges.push_back(0..batch.items());
@@ -24,8 +25,13 @@ pub(super) async fn deliver(client: &Client, batch: &Batch) -> Result<Vec<Refuse
         if !batch.has_calls(&items) {
             continue;
         }
-        match client.post(|now| batch.body(&items, now)).await? {
-            Verdict::Taken => taken = true,
+        let (verdict, at) = client.post(|now| batch.body(&items, now)).await?;
+        match verdict {
+            Verdict::Taken => {
+                taken = true;
+                withheld.extend(batch.withheld(&items, at));
+            }
+            Verdict::Withheld => withheld.extend(batch.withheld(&items, at)),
             Verdict::Refused(reason) if items.len() == 1 => {
                 refusals.push(Refused {
                     item: items.start,
@@ -46,5 +52,9 @@ pub(super) async fn deliver(client: &Client, batch: &Batch) -> Result<Vec<Refuse
         }
     }
     refusals.sort_unstable_by_key(|refused| refused.item);
-    Ok(refusals)
+    withheld.sort_unstable();
+    Ok(Delivered {
+        refused: refusals,
+        withheld,
+    })
 }

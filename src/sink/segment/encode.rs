@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::json;
 use crate::api::CdpSinkSpec;
 use crate::api::mapping_version::Entity;
-use crate::consent::Decision;
+use crate::consent::{Decision, Statement};
 use crate::identity::Successor;
 use crate::mapping::{Mapped, MappedEvent};
 use crate::sink::Provenance;
@@ -64,8 +64,8 @@ impl Encoder {
     /// Appends the calls for one record to `out`, with commas between them. `events` are the ones that fire.
     ///
     /// A person becomes an `identify`, a `group` where it belongs to one, and a `track` an event; an account a `group`; a deal
-    /// its events, as the person's whom it concerns. A suppressed person becomes an `identify` with every purpose and nothing
-    /// else, a suppressed account a `group` without traits, and a suppressed deal nothing: that a deal was deleted takes no
+    /// its events, as the person's whom it concerns. A suppressed person becomes an `identify` with every purpose denied and
+    /// nothing else, a suppressed account a `group` without traits, and a suppressed deal nothing: that a deal was deleted takes no
     /// consent from a person.
     ///
     /// # Errors
@@ -364,21 +364,27 @@ impl Calls<'_> {
         json::timestamp(out, self.provenance.stamp);
     }
 
-    /// Each purpose once; an entry that denies outweighs one that grants.
+    /// Each purpose once; a statement that denies outweighs one that grants. A suppressed person's are all denied, also those
+    /// that the sink does not require: with one that is true, the CDP would still hand the person on to that category's
+    /// destinations.
     /// <https://segment.com/docs/privacy/consent-management/consent-in-segment-connections/>
     fn consent(&self, out: &mut Vec<u8>) {
         let known = self.mapped.consent.as_slice();
-        let granted = |purpose: &str| known.iter().filter(|entry| entry.0 == purpose).all(|entry| entry.1);
-        let first = |position: usize, purpose: &str| known[..position].iter().all(|entry| entry.0 != purpose);
+        let denied = self.decision == Decision::Suppress;
+        let granted = |purpose: &str| {
+            let mut statements = known.iter().filter(|statement| statement.purpose == purpose);
+            !denied && statements.all(Statement::is_granted)
+        };
+        let first = |position: usize, purpose: &str| known[..position].iter().all(|other| other.purpose != purpose);
         let once = known
             .iter()
             .enumerate()
-            .filter(|(position, entry)| first(*position, entry.0));
-        let suppressed = self.decision == Decision::Suppress && self.mapped.entity == Entity::Person;
+            .filter(|(position, statement)| first(*position, statement.purpose));
+        let suppressed = denied && self.mapped.entity == Entity::Person;
         let required = if suppressed { self.required } else { &[] };
         let unknown = required.iter().filter(|required| first(known.len(), required));
         let mut purposes = once
-            .map(|(_, (purpose, _))| (*purpose, granted(purpose)))
+            .map(|(_, statement)| (statement.purpose, granted(statement.purpose)))
             .chain(unknown.map(|required| (required.as_str(), false)))
             .peekable();
         if purposes.peek().is_some() {

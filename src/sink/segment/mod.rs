@@ -22,7 +22,7 @@ use crate::api::CdpSinkSpec;
 use crate::api::common::Outcome;
 use crate::http::{self, Patience};
 use crate::secrets::Secrets;
-use crate::sink::{Refused, SinkError};
+use crate::sink::{Delivered, SinkError};
 
 /// A Segment source, or that of a compatible CDP. Clones share its connections and its pace.
 #[derive(Clone, Debug)]
@@ -89,11 +89,11 @@ impl Segment {
         Batch::default()
     }
 
-    /// Sends a batch, and returns the items that the CDP refuses for good.
+    /// Sends a batch, and returns what was not taken of it.
     ///
     /// # Errors
     /// `SinkRefused` or `SinkUnavailable`.
-    pub async fn deliver(&self, batch: &Batch) -> Result<Vec<Refused>, SinkError> {
+    pub async fn deliver(&self, batch: &Batch) -> Result<Delivered, SinkError> {
         deliver::deliver(&self.client, batch).await
     }
 }

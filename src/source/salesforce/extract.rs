@@ -267,7 +267,7 @@ async fn read(
     }
 }
 
-fn check_names(selection: &Selection) -> Result<(), SourceError> {
+pub(super) fn check_names(selection: &Selection) -> Result<(), SourceError> {
     match std::iter::once(&selection.object)
         .chain(&selection.fields)
         .find(|name| !soql::is_name(name))

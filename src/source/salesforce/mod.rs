@@ -3,8 +3,10 @@
 //! In the order in which data passes: [`config`] says where the org is, [`auth`] logs in, [`client`] makes requests, as many as
 //! [`share`] allows, and
 //! [`error`] tells what a refusal means, [`soql`] writes the queries, [`extract`] pages through them, and [`page`] decodes.
+//! [`by_id`] reads single records.
 
 mod auth;
+mod by_id;
 mod client;
 mod config;
 mod error;
@@ -116,6 +118,14 @@ impl Salesforce {
             .get(&target, object, |answer| serde_json::from_str(&answer.body))
             .await?;
         Ok(counted.total_size)
+    }
+
+    /// Reads records by their ids.
+    ///
+    /// # Errors
+    /// As any request's.
+    pub async fn read(&self, selection: &Selection, ids: &[(&str, Timestamp)]) -> Result<Vec<Page>, SourceError> {
+        by_id::read(&self.org, selection, ids).await
     }
 
     /// Begins to read the selected records.

@@ -41,6 +41,16 @@ pub(super) fn select(object: &str, layout: &Layout, start: Start<'_>) -> String 
     format!("SELECT {columns} FROM {object}{condition} ORDER BY {stamp} ASC, Id ASC")
 }
 
+/// The records with these ids.
+pub(super) fn select_ids<'a>(object: &str, layout: &Layout, ids: impl Iterator<Item = &'a str>) -> String {
+    let ids: Vec<String> = ids.map(quoted).collect();
+    format!(
+        "SELECT {} FROM {object} WHERE Id IN ({})",
+        layout.columns.join(","),
+        ids.join(",")
+    )
+}
+
 /// The number of records, or of those with a later stamp.
 pub(super) fn count(object: &str, modified_after: Option<(&str, Timestamp)>) -> String {
     match modified_after {
@@ -107,6 +117,15 @@ mod tests {
                 "SELECT Email,id,Name,SystemModstamp,IsDeleted FROM Contact WHERE Id IN ('003A','003B\\'') ORDER BY \
                  SystemModstamp ASC, Id ASC",
             ]
+        );
+    }
+
+    #[test]
+    fn records_are_named_by_their_ids() {
+        let layout = Layout::new(&["Email".to_owned()], "SystemModstamp", None);
+        assert_eq!(
+            select_ids("Contact", &layout, ["003A", "003'B"].into_iter()),
+            "SELECT Email,Id,SystemModstamp FROM Contact WHERE Id IN ('003A','003\\'B')"
         );
     }
 

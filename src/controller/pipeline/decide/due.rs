@@ -70,10 +70,13 @@ fn claim(
     since: Timestamp,
     now: Timestamp,
 ) -> (Rank, Claimant) {
-    let objective = spec
-        .freshness
-        .as_ref()
-        .map(|freshness| SignedDuration::try_from(Duration::from(freshness.objective)).unwrap_or(SignedDuration::MAX));
+    let freshness = spec.freshness.as_ref().map(|freshness| freshness.objective);
+    let consent = spec.consent.as_ref().map(|consent| consent.objective);
+    let objective = freshness
+        .into_iter()
+        .chain(consent)
+        .map(|objective| SignedDuration::try_from(Duration::from(objective)).unwrap_or(SignedDuration::MAX))
+        .min();
     let complete = stream.complete_as_of.as_ref().map(|time| time.0);
     let claimant = Claimant {
         pipeline: pipeline.name_any(),

@@ -13,7 +13,7 @@ use super::super::super::observe::Made;
 use super::super::observe::Found;
 use super::*;
 use crate::api::MappingVersion;
-use crate::api::conditions::{FRESH, READY, RECONCILED, RECONCILING, STALLED, SUSPENDED, violations};
+use crate::api::conditions::{CONSENT_CURRENT, FRESH, READY, RECONCILED, RECONCILING, STALLED, SUSPENDED, violations};
 use crate::api::sync_pipeline::RUN_NOW;
 use crate::worker::UnresolvedMapping;
 
@@ -381,6 +381,36 @@ fn fresh_turns_false_at_the_instant_the_objective_is_missed() {
     };
     assert_eq!(fresh("08:14:59"), ("True".to_owned(), Some(at("08:15:00"))));
     assert_eq!(fresh("08:15:00").0, "False");
+}
+
+#[test]
+fn consent_current_turns_false_at_the_instant_a_withdrawal_may_be_older_than_its_objective() {
+    let looked = |consent: Value, complete: Option<&str>, now| {
+        let first = decide(&pipeline(Value::Null), &observed(), FIRST);
+        let mut status = first.status;
+        status.streams[0].active_run = None;
+        status.streams[0].complete_as_of = complete.map(|complete| Time(at(complete)));
+        status.streams[0].next_run_time = Some(Time(at("23:00:00")));
+        let mut pipeline = pipeline(json!(status));
+        pipeline.spec.streams[0].consent = serde_json::from_value(consent).unwrap();
+        let decision = decide(&pipeline, &observed(), at(now));
+        let (status, reason) = condition(&decision, CONSENT_CURRENT);
+        (status.to_owned(), reason.to_owned(), decision.wake)
+    };
+    let told = |status: &str, reason: &str, wake| (status.to_owned(), reason.to_owned(), Some(at(wake)));
+    let minute = json!({"objective": "60s"});
+    assert_eq!(
+        [
+            looked(Value::Null, Some("08:00:00"), "08:00:59"),
+            looked(minute.clone(), Some("08:00:00"), "08:00:59"),
+            looked(minute, Some("08:00:00"), "08:01:00"),
+        ],
+        [
+            told("True", "NoObjective", "08:15:00"),
+            told("True", "ObjectiveMet", "08:01:00"),
+            told("False", "ObjectiveMissed", "08:15:00"),
+        ]
+    );
 }
 
 #[test]

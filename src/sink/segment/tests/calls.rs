@@ -49,7 +49,11 @@ fn mapped(entity: Entity) -> Mapped<'static> {
             ("since", Value::Timestamp(stamp)),
             ("born", Value::Date("1815-12-10".parse().unwrap())),
         ],
-        consent: vec![("profiling", false), ("marketing_email", true), ("profiling", true)],
+        consent: vec![
+            ("profiling", false).into(),
+            ("marketing_email", true).into(),
+            ("profiling", true).into(),
+        ],
         events: vec![MappedEvent {
             name: "Stage Changed",
             at: "2026-05-03T10:00:00Z".parse().unwrap(),
@@ -75,6 +79,7 @@ fn without_ids(calls: &str) -> String {
 }
 
 const CONSENT: &str = r#""consent":{"categoryPreferences":{"profiling":false,"marketing_email":true}},"#;
+const DENIED: &str = r#""consent":{"categoryPreferences":{"profiling":false,"marketing_email":false}},"#;
 const ORIGIN: &str = concat!(
     r#""library":{"name":"ferrygate","version":""#,
     env!("CARGO_PKG_VERSION"),
@@ -126,14 +131,14 @@ fn each_entity_becomes_its_calls() {
 }
 
 #[test]
-fn a_suppression_carries_consent_and_no_trait() {
+fn a_suppression_denies_every_purpose_and_carries_no_trait() {
     let mut nothing_known = mapped(Entity::Person);
     nothing_known.consent.clear();
     let cases = [
         (
             mapped(Entity::Person),
             1,
-            format!(r#"{{"type":"identify","userId":"003Qy00000AbCdE",{TIME},"context":{{{CONSENT}{ORIGIN}"#),
+            format!(r#"{{"type":"identify","userId":"003Qy00000AbCdE",{TIME},"context":{{{DENIED}{ORIGIN}"#),
         ),
         (
             nothing_known,

@@ -1,6 +1,7 @@
 //! A batch on its way, before an API that answers as it is told.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -12,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::connect;
 use crate::api::common::Outcome;
-use crate::sink::Refused;
 use crate::sink::segment::{Batch, Segment};
+use crate::sink::{Delivered, Refused};
 
 /// What the API answers.
 enum Answer {
@@ -74,7 +75,7 @@ async fn batch(State(api): State<Api>, uri: Uri, headers: HeaderMap, body: Bytes
 fn of(items: std::ops::Range<usize>) -> Batch {
     let mut batch = Batch::default();
     for item in items {
-        assert!(batch.push(json!({"item": item}).to_string().as_bytes(), 1));
+        assert!(batch.push(json!({"item": item}).to_string().as_bytes(), 1, None));
     }
     batch
 }
@@ -84,7 +85,7 @@ const TAKEN: Answer = Answer::Status(200, "{\"success\":true}");
 #[tokio::test]
 async fn a_batch_is_posted_with_the_write_key_as_user_and_the_true_time() {
     let (segment, seen, _) = start(|_| TAKEN).await;
-    assert_eq!(segment.deliver(&of(0..2)).await, Ok(vec![]));
+    assert_eq!(segment.deliver(&of(0..2)).await, Ok(Delivered::default()));
     assert!(!format!("{segment:?}").contains("the-key"), "no credential is printed");
     let expected = (
         "/v1/batch".to_owned(),
@@ -111,7 +112,7 @@ async fn passing_errors_are_got_over_and_the_same_calls_sent_again() {
     for (case, first) in cases {
         let mut answers = vec![TAKEN, first];
         let (segment, seen, _) = start(move |_| answers.pop().unwrap()).await;
-        assert_eq!(segment.deliver(&of(0..3)).await, Ok(vec![]), "{case}");
+        assert_eq!(segment.deliver(&of(0..3)).await, Ok(Delivered::default()), "{case}");
         let seen = seen.lock().unwrap();
         assert_eq!((seen.len(), &seen[0].2), (2, &seen[1].2), "{case}");
     }
@@ -126,7 +127,7 @@ async fn a_batch_that_is_refused_for_its_content_is_divided_until_the_culprits_s
             false => TAKEN,
         };
         let (segment, seen, _) = start(answer).await;
-        let refused = segment.deliver(&of(0..100)).await.unwrap();
+        let refused = segment.deliver(&of(0..100)).await.unwrap().refused;
         let mut taken: Vec<i64> = Vec::new();
         for (_, _, calls, _) in seen
             .lock()
@@ -147,9 +148,15 @@ async fn a_batch_that_is_refused_for_its_content_is_divided_until_the_culprits_s
 async fn a_refused_item_says_why() {
     let (segment, ..) = start(|_| Answer::Status(400, "invalid: ada@acme.example")).await;
     let mut batch = Batch::default();
-    assert!(batch.push(b"", 0) && batch.push(b"{}", 1) && batch.push(b"", 0));
+    assert!(batch.push(b"", 0, None) && batch.push(b"{}", 1, None) && batch.push(b"", 0, None));
     let reason = "the CDP refuses it as malformed or too large (400)".to_owned();
-    assert_eq!(segment.deliver(&batch).await, Ok(vec![Refused { item: 1, reason }]));
+    assert_eq!(
+        segment.deliver(&batch).await,
+        Ok(Delivered {
+            refused: vec![Refused { item: 1, reason }],
+            withheld: vec![]
+        })
+    );
 }
 
 #[tokio::test]
@@ -275,4 +282,41 @@ fn a_wrong_resource_is_told_before_any_request() {
             (Outcome::ConfigurationInvalid, message)
         );
     }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_retry_is_not_sent_again_once_its_consent_has_ended() {
+    let ends = Timestamp::now() + Duration::from_millis(300);
+    let answer = move |_: &[Value]| {
+        if Timestamp::now() < ends {
+            Answer::Header(503, "retry-after", "0.4".into())
+        } else {
+            TAKEN
+        }
+    };
+    let (segment, seen, _) = start(answer).await;
+    let mut batch = Batch::default();
+    let later = ends + Duration::from_secs(3_600);
+    for (item, until) in [None, Some(ends), Some(later), Some(ends)].into_iter().enumerate() {
+        assert!(batch.push(json!({"item": item}).to_string().as_bytes(), 1, until));
+    }
+    let delivered = segment.deliver(&batch).await.unwrap();
+    assert_eq!(
+        delivered,
+        Delivered {
+            refused: vec![],
+            withheld: vec![1, 3]
+        }
+    );
+    assert_eq!(
+        seen.lock().unwrap().last().unwrap().2,
+        [json!({"item": 0}), json!({"item": 2})]
+    );
+
+    // A batch of which nothing may be sent any more makes no request.
+    let requests = seen.lock().unwrap().len();
+    let mut batch = Batch::default();
+    assert!(batch.push(b"{}", 1, Some(ends)));
+    let delivered = segment.deliver(&batch).await.unwrap();
+    assert_eq!((delivered.withheld, seen.lock().unwrap().len()), (vec![0], requests));
 }
