@@ -202,9 +202,9 @@ fn measure(criterion: &mut Criterion, group: &str, name: &str, traits: &str) {
     group.bench_function(name, |bencher| {
         bencher.iter(|| {
             next = (next + 1) % RECORDS;
-            let mapped = plan.map(black_box(&records[next])).expect("it maps");
-            let decision = gate.decide(mapped.entity, &mapped.consent, false);
-            black_box((mapped, decision));
+            let mut mapped = plan.map(black_box(&records[next])).expect("it maps");
+            let ruling = gate.decide(mapped.entity, &mut mapped.consent, false, Timestamp::UNIX_EPOCH);
+            black_box((mapped, ruling));
         });
     });
 }
