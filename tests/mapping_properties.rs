@@ -175,7 +175,7 @@ fn find<'m>(mapped: &'m Mapped<'_>, name: &str) -> Option<&'m Value<'m>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn a_record_maps_the_same_way_every_time(f in any_sent(), g in any_sent()) {

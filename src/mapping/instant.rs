@@ -331,7 +331,8 @@ mod tests {
 
     #[test]
     fn days_follow_the_calendar_of_1900_and_2100_too() {
-        let cases: &[(&str, &[&str], Option<&str>, Result<&str, &str>)] = &[
+        type Case<'a> = (&'a str, &'a [&'a str], Option<&'a str>, Result<&'a str, &'a str>);
+        let cases: &[Case] = &[
             ("1900-02-28", &[], None, Ok("1900-02-28")),
             ("1900-02-29", &[], None, Err(NOT_A_DATE)),
             ("2000-02-29", &[], None, Ok("2000-02-29")),

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use isolang::Language;
 
+use super::text;
 use crate::api::mapping_version::{CountryCode, LanguageCode};
 
 pub(super) const NO_COUNTRY: &str =
@@ -46,7 +47,7 @@ pub(super) fn country(text: &str, to: CountryCode) -> Option<Cow<'static, str>> 
 
 /// A language's code, from a code, a tag that begins with one (`de-AT`, `pt_BR`) or its English name, in whatever case.
 pub(super) fn language(text: &str, to: LanguageCode) -> Result<&'static str, &'static str> {
-    let lower = text.to_lowercase();
+    let lower = text::lower(Cow::Borrowed(text));
     let code = lower.split(['-', '_']).next().unwrap_or_default();
     let language = match code.len() {
         2 => Language::from_639_1(code),

@@ -1,6 +1,5 @@
 //! Events derived from changes of a record.
 
-use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -37,12 +36,8 @@ pub enum EventTrigger {
 }
 
 /// One property of an event.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(
-    cel,
-    validation = Rule::new("(self.type == 'List') == has(self.items)").message("type: List and items go together")
-)]
 pub struct PropertyMapping {
     /// The property's name.
     #[schemars(length(min = 1, max = 255))]

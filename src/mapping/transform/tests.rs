@@ -898,7 +898,7 @@ objects:
         name: "hashing".to_owned(),
         key: "pepper".to_owned(),
     };
-    assert_eq!(spec.secrets().into_iter().collect::<Vec<_>>(), [selector.clone()]);
+    assert_eq!(spec.secrets(), std::iter::once(selector.clone()).collect());
     let hashed = |key: Option<&str>| {
         let mut plan =
             crate::mapping::Plan::compile(&spec, "Contact", &crate::mapping::tests::sink(&[])).expect("a plan");

@@ -109,3 +109,37 @@ pub(super) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
     let digit = |nibble: u8| DIGITS[usize::from(nibble)];
     out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::*;
+    use crate::mapping::Money;
+
+    #[test]
+    fn money_lists_and_documents_are_written_with_every_digit() {
+        let text = |text: &'static str| Value::String(Cow::Borrowed(text));
+        let traits = [
+            (
+                "price",
+                Value::Money(Money {
+                    amount: "123456789012345678.99".parse().unwrap(),
+                    currency: "EUR",
+                }),
+            ),
+            (
+                "tags",
+                Value::List(vec![text("a\"b"), Value::Integer(1), Value::Boolean(true)]),
+            ),
+            ("none", Value::List(Vec::new())),
+            ("document", Value::Json(Cow::Borrowed("{\"a\":[1.50,null]}"))),
+        ];
+        let mut out = Vec::new();
+        values(&mut out, &traits);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#"{"price":{"amount":123456789012345678.99,"currency":"EUR"},"tags":["a\"b",1,true],"none":[],"document":{"a":[1.50,null]}}"#
+        );
+    }
+}
