@@ -155,6 +155,12 @@ impl Manifests {
         found
     }
 
+    /// The Secrets of all namespaces.
+    pub fn secrets(&self) -> Secrets {
+        let all = self.namespaces.values().flat_map(|namespace| namespace.secrets.clone());
+        Secrets::Manifests(all.collect())
+    }
+
     /// How many resources of the four kinds there are.
     pub fn count(&self) -> usize {
         self.files.len()

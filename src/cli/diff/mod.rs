@@ -63,7 +63,7 @@ enum DiffError {
     #[error("{side}: {cause}; it was looked for in {}", folder.display())]
     Unresolved {
         side: String,
-        cause: UnresolvedMapping,
+        cause: Box<UnresolvedMapping>,
         folder: PathBuf,
     },
 }
@@ -113,7 +113,7 @@ fn load(side: &str, folder: &Path) -> Result<MappingVersionSpec, DiffError> {
                 .map(|version| version.spec.clone())
                 .map_err(|cause| DiffError::Unresolved {
                     side: side.to_owned(),
-                    cause,
+                    cause: Box::new(cause),
                     folder: folder.to_owned(),
                 })
         }

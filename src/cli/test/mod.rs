@@ -22,6 +22,7 @@ use self::mapped::{canonical_sink, map};
 use super::files::{EXAMPLES, Manifests};
 use crate::api::{CdpSinkSpec, MappingVersionSpec};
 use crate::mapping::Plan;
+use crate::secrets::Secrets;
 use crate::worker::resolve_mapping;
 
 /// Which examples to run, and how the result is shown.
@@ -97,6 +98,7 @@ fn run_file(file: &Path, manifests: &Manifests) -> Vec<Outcome> {
         Ok(documents) => documents,
         Err(why) => return vec![failed("", why)],
     };
+    let secrets = manifests.secrets();
     let mut outcomes = Vec::new();
     for Examples {
         mapping,
@@ -125,7 +127,7 @@ fn run_file(file: &Path, manifests: &Manifests) -> Vec<Outcome> {
             file: file.to_owned(),
             mapping: name.clone(),
             example: example.name.clone(),
-            differences: run_example(example, &version.spec, sink),
+            differences: run_example(example, &version.spec, sink, &secrets),
         }));
     }
     outcomes
@@ -155,7 +157,12 @@ fn find_sink<'m>(manifests: &'m Manifests, name: &str) -> Result<&'m CdpSinkSpec
 }
 
 /// What differs between what an example expects and what the mapping makes of its record.
-fn run_example(example: &Example, spec: &MappingVersionSpec, sink: Option<&CdpSinkSpec>) -> Vec<String> {
+fn run_example(
+    example: &Example,
+    spec: &MappingVersionSpec,
+    sink: Option<&CdpSinkSpec>,
+    secrets: &Secrets,
+) -> Vec<String> {
     let canonical;
     let sink = match sink {
         Some(sink) => sink,
@@ -167,10 +174,15 @@ fn run_example(example: &Example, spec: &MappingVersionSpec, sink: Option<&CdpSi
             Err(why) => return vec![why],
         },
     };
-    let plan = match Plan::compile(spec, &example.object, sink) {
+    let mut plan = match Plan::compile(spec, &example.object, sink) {
         Ok(plan) => plan,
         Err(errors) => return errors.iter().map(ToString::to_string).collect(),
     };
+    if let Err(error) = plan.read_keys(secrets) {
+        return vec![format!(
+            "examples need the mapping's keys, in a Secret of the folder that holds one for tests: {error}"
+        )];
+    }
     match map(example, &plan, sink, spec) {
         Ok(outcome) => {
             let mut lines = differences(example, &outcome);

@@ -107,6 +107,38 @@ fn examples_that_hold_have_no_differences() {
 }
 
 #[test]
+fn a_hash_with_a_key_needs_one_in_the_folder_for_tests() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let hashed = MAPPING.replace(
+        "{trait: value, from: Value, type: Decimal}",
+        "{trait: value, from: Value, type: String, transforms: [{hmacSha256: {secretKeyRef: {name: s, key: k}}}]}",
+    );
+    write("mapping.yaml", &hashed);
+    let example = "{name: one, object: Contact, record: {Id: '1', Value: Hi There}, expect: {traits: {since: null, value: HASH}}}";
+    // `printf 'Hi There' | openssl dgst -sha256 -hmac test`
+    let hash = "55ce1f627ddc5eccbb2a982ae10d77509cff38700447384c2b109c07a281c754";
+    write(
+        "a.examples.yaml",
+        &format!("{HEAD}\nexamples: [{}]\n", example.replace("HASH", hash)),
+    );
+    let told = || {
+        let (manifests, _) = Manifests::read_all(folder.path());
+        run_file(&manifests.examples()[0], &manifests).remove(0).differences
+    };
+    let without = told();
+    assert!(
+        without.len() == 1 && without[0].starts_with("examples need the mapping's keys"),
+        "{without:?}"
+    );
+    write(
+        "secret.yaml",
+        "{apiVersion: v1, kind: Secret, metadata: {name: s}, stringData: {k: test}}",
+    );
+    assert_eq!(told(), Vec::<String>::new());
+}
+
+#[test]
 fn a_sink_gets_what_it_takes_and_may_hold() {
     let examples = "
   - name: a contact
