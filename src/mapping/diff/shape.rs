@@ -78,7 +78,7 @@ pub(super) static SPEC: &[Field] = &[
     whole("reviewBy", wording),
     whole("releaseNotes", wording),
     elsewhere("enums"),
-    whole("rates", |_, _| Rule::Rates),
+    elsewhere("rates"),
     elements("objects", &OBJECTS),
     elements("projections", &PROJECTIONS),
 ];
