@@ -4,8 +4,11 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use ferrygate::cli::{Cli, Command, LogFormat, audit, catalog, explain, run, run_now, worker};
+use ferrygate::cli::{
+    Cli, Command, LogFormat, audit, catalog, diff, explain, plan, run, run_now, test, validate, worker,
+};
 use ferrygate::controller;
+use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -23,6 +26,10 @@ async fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::RunNow(args) => run_now::run(args).await,
         Command::Catalog(args) => catalog::run(&args),
+        Command::Validate(args) => validate::run(&args, Timestamp::now()),
+        Command::Diff(args) => diff::run(&args, Timestamp::now()),
+        Command::Plan(args) => plan::run(&args, Timestamp::now()).await,
+        Command::Test(args) => test::run(&args),
     };
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }

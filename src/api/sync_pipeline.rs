@@ -319,6 +319,9 @@ pub struct SyncPipelineStatus {
     /// The mapping version that runs take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mapping: Option<ResolvedMapping>,
+    /// A higher version in the range of `mappingRef` that runs do not take, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<MappingCandidate>,
     /// When a run of any stream last ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run_time: Option<Time>,
@@ -339,6 +342,18 @@ pub struct ResolvedMapping {
     pub name: String,
     /// Its version.
     pub version: String,
+}
+
+/// A mapping version in the range of a reference that runs do not take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MappingCandidate {
+    /// `metadata.name` of the MappingVersion.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Why it is not let in.
+    pub message: String,
 }
 
 /// What is known of one stream.

@@ -7,25 +7,33 @@ use std::{fs, io};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kube::ResourceExt;
+use kube::core::cel::ValidationErrors;
+use kube::{CustomResourceExt, ResourceExt};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tracing::debug;
 
+use super::schema;
 use crate::api::common::SecretKeySelector;
 use crate::api::{CdpSink, CrmSource, GROUP, MappingVersion, SyncPipeline};
 use crate::secrets::Secrets;
 
 /// The namespace of a manifest that names none.
-const DEFAULT_NAMESPACE: &str = "default";
+pub const DEFAULT_NAMESPACE: &str = "default";
 
 /// What a folder holds, namespace by namespace.
 #[derive(Debug, Default)]
 pub struct Manifests {
     namespaces: BTreeMap<String, Namespace>,
+    /// The files that were read, by namespace, kind and name of the resources in them.
+    files: BTreeMap<(String, String, String), PathBuf>,
+    examples: Vec<PathBuf>,
 }
+
+/// How the name of a file ends that holds examples of a mapping, and no resources.
+pub const EXAMPLES: &str = ".examples.yaml";
 
 /// The resources of one namespace: references never leave it.
 #[derive(Debug, Default)]
@@ -86,24 +94,85 @@ impl Manifests {
     /// # Errors
     /// At the first file, in the order of the paths, that holds something wrong.
     pub fn read(folder: &Path) -> Result<Self, FilesError> {
-        let mut paths = Vec::new();
-        collect(folder, &mut paths)?;
+        let (manifests, errors) = Manifests::read_all(folder);
+        match errors.into_iter().next() {
+            None => Ok(manifests),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Reads as [`Manifests::read`] does, and goes on where something is wrong: returns what could be read, and all errors in the
+    /// order of the paths.
+    pub fn read_all(folder: &Path) -> (Self, Vec<FilesError>) {
+        let (mut paths, mut errors) = (Vec::new(), Vec::new());
+        if let Err(error) = collect(folder, &mut paths) {
+            errors.push(error);
+        }
         paths.sort();
         let mut manifests = Manifests::default();
         for path in paths {
-            let text = fs::read_to_string(&path).map_err(|cause| FilesError::Unreadable {
-                path: path.clone(),
-                cause,
-            })?;
-            let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|cause| FilesError::NoYaml {
-                path: path.clone(),
-                cause: cause.to_string(),
-            })?;
-            for document in documents {
-                manifests.add(&path, document)?;
+            if path.to_string_lossy().ends_with(EXAMPLES) {
+                manifests.examples.push(path);
+            } else {
+                manifests.add_file(&path, &mut errors);
             }
         }
-        Ok(manifests)
+        (manifests, errors)
+    }
+
+    /// The files with examples, by their paths. They are read by `ferrygate test` alone.
+    pub fn examples(&self) -> &[PathBuf] {
+        &self.examples
+    }
+
+    /// Reads one file.
+    pub fn read_file(path: &Path) -> (Self, Vec<FilesError>) {
+        let (mut manifests, mut errors) = (Manifests::default(), Vec::new());
+        manifests.add_file(path, &mut errors);
+        (manifests, errors)
+    }
+
+    /// The file that a resource was read from.
+    pub fn file_of(&self, namespace: &str, kind: &str, name: &str) -> Option<&Path> {
+        let key = (namespace.to_owned(), kind.to_owned(), name.to_owned());
+        self.files.get(&key).map(PathBuf::as_path)
+    }
+
+    /// The mapping versions of all namespaces; where several have the very same one, it is one.
+    pub fn mapping_versions(&self) -> Vec<&MappingVersion> {
+        let mut found: Vec<&MappingVersion> = Vec::new();
+        let all = self
+            .namespaces
+            .values()
+            .flat_map(|namespace| namespace.mappings.values());
+        for version in all {
+            let is_same =
+                |other: &&MappingVersion| other.name_any() == version.name_any() && other.spec == version.spec;
+            if !found.iter().any(is_same) {
+                found.push(version);
+            }
+        }
+        found
+    }
+
+    /// The Secrets of all namespaces.
+    pub fn secrets(&self) -> Secrets {
+        let all = self.namespaces.values().flat_map(|namespace| namespace.secrets.clone());
+        Secrets::Manifests(all.collect())
+    }
+
+    /// How many resources of the four kinds there are.
+    pub fn count(&self) -> usize {
+        self.files.len()
+    }
+
+    fn add_file(&mut self, path: &Path, errors: &mut Vec<FilesError>) {
+        match documents(path) {
+            Ok(documents) => documents
+                .into_iter()
+                .for_each(|document| self.add(path, document, errors)),
+            Err(error) => errors.push(error),
+        }
     }
 
     /// The namespaces, by name.
@@ -113,9 +182,9 @@ impl Manifests {
             .map(|(name, namespace)| (name.as_str(), namespace))
     }
 
-    fn add(&mut self, path: &Path, document: Value) -> Result<(), FilesError> {
+    fn add(&mut self, path: &Path, document: Value, errors: &mut Vec<FilesError>) {
         if document.is_null() {
-            return Ok(());
+            return;
         }
         let text = |pointer: &str| {
             document
@@ -127,7 +196,7 @@ impl Manifests {
         let (api_version, kind, name) = (text("/apiVersion"), text("/kind"), text("/metadata/name"));
         if kind == "List" || kind.ends_with("List") && document["items"].is_array() {
             let items = document["items"].as_array().cloned().unwrap_or_default();
-            return items.into_iter().try_for_each(|item| self.add(path, item));
+            return items.into_iter().for_each(|item| self.add(path, item, errors));
         }
         let namespace = match text("/metadata/namespace") {
             empty if empty.is_empty() => DEFAULT_NAMESPACE.to_owned(),
@@ -137,38 +206,81 @@ impl Manifests {
             path,
             resource: format!("{kind} {name}"),
         };
-        let ours = self.namespaces.entry(namespace).or_default();
+        let ours = self.namespaces.entry(namespace.clone()).or_default();
         let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
         match (group, kind.as_str()) {
             (group, "CrmSource" | "CdpSink" | "MappingVersion" | "SyncPipeline") if group == GROUP => {
                 if version != "v1alpha1" {
-                    return Err(place.invalid(format!("apiVersion: {api_version} is not served; use {GROUP}/v1alpha1")));
+                    errors
+                        .push(place.invalid(format!("apiVersion: {api_version} is not served; use {GROUP}/v1alpha1")));
+                    return;
                 }
                 if name.is_empty() {
-                    return Err(place.invalid("metadata.name: must be given"));
+                    errors.push(place.invalid("metadata.name: must be given"));
+                    return;
                 }
                 match kind.as_str() {
-                    "CrmSource" => place.insert(&mut ours.sources, document, |read: &CrmSource| read.validate_cel()),
-                    "CdpSink" => place.insert(&mut ours.sinks, document, |read: &CdpSink| read.validate_cel()),
-                    "MappingVersion" => place.insert(&mut ours.mappings, document, |read: &MappingVersion| {
-                        read.validate_cel()
-                    }),
-                    _ => place.insert(&mut ours.pipelines, document, |read: &SyncPipeline| read.validate_cel()),
+                    "CrmSource" => place.insert(
+                        &mut ours.sources,
+                        document,
+                        |read: &CrmSource| read.validate_cel(),
+                        errors,
+                    ),
+                    "CdpSink" => place.insert(&mut ours.sinks, document, |read: &CdpSink| read.validate_cel(), errors),
+                    "MappingVersion" => place.insert(
+                        &mut ours.mappings,
+                        document,
+                        |read: &MappingVersion| read.validate_cel(),
+                        errors,
+                    ),
+                    _ => place.insert(
+                        &mut ours.pipelines,
+                        document,
+                        |read: &SyncPipeline| read.validate_cel(),
+                        errors,
+                    ),
                 }
+                self.files
+                    .entry((namespace, kind, name))
+                    .or_insert_with(|| path.to_owned());
             }
-            (group, other) if group == GROUP => Err(place.invalid(format!(
+            (group, other) if group == GROUP => errors.push(place.invalid(format!(
                 "kind: {other} is not a kind of {GROUP}; there are CrmSource, CdpSink, MappingVersion and SyncPipeline"
             ))),
-            ("", "Secret") => place.insert_secret(&mut ours.secrets, document),
-            _ => {
-                debug!(file = %path.display(), kind, "passed over: not a kind that a sync reads");
-                Ok(())
-            }
+            ("", "Secret") => errors.extend(place.insert_secret(&mut ours.secrets, document).err()),
+            _ => debug!(file = %path.display(), kind, "passed over: not a kind that a sync reads"),
         }
     }
 }
 
+fn documents(path: &Path) -> Result<Vec<Value>, FilesError> {
+    let text = fs::read_to_string(path).map_err(|cause| FilesError::Unreadable {
+        path: path.to_owned(),
+        cause,
+    })?;
+    serde_saphyr::from_multiple(&text).map_err(|cause| FilesError::NoYaml {
+        path: path.to_owned(),
+        cause: cause.to_string(),
+    })
+}
+
 impl Namespace {
+    /// A namespace with these resources, by name, and no Secrets.
+    pub fn of(
+        sources: BTreeMap<String, CrmSource>,
+        sinks: BTreeMap<String, CdpSink>,
+        mappings: BTreeMap<String, MappingVersion>,
+        pipelines: BTreeMap<String, SyncPipeline>,
+    ) -> Namespace {
+        Namespace {
+            sources,
+            sinks,
+            mappings,
+            pipelines,
+            secrets: BTreeMap::new(),
+        }
+    }
+
     /// The Secrets, to be read by a run.
     pub fn secrets(&self) -> Secrets {
         Secrets::Manifests(self.secrets.clone())
@@ -197,21 +309,22 @@ impl Place<'_> {
         }
     }
 
-    fn insert<K, E: Display>(
+    fn insert<K>(
         &self,
         into: &mut BTreeMap<String, K>,
         document: Value,
-        rules: impl FnOnce(&K) -> Result<(), E>,
-    ) -> Result<(), FilesError>
-    where
-        K: DeserializeOwned + ResourceExt,
+        rules: impl FnOnce(&K) -> Result<(), ValidationErrors>,
+        errors: &mut Vec<FilesError>,
+    ) where
+        K: DeserializeOwned + CustomResourceExt + ResourceExt,
     {
-        let read: K = self.strictly(document)?;
-        rules(&read).map_err(|broken| self.invalid(broken))?;
+        let Some(read) = self.strictly::<K>(document, errors) else {
+            return;
+        };
+        let broken = rules(&read).err().map(ValidationErrors::into_vec).unwrap_or_default();
+        errors.extend(broken.into_iter().map(|broken| self.invalid(broken)));
         if into.insert(read.name_any(), read).is_some() {
-            Err(self.twice())
-        } else {
-            Ok(())
+            errors.push(self.twice());
         }
     }
 
@@ -265,20 +378,34 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// Reads a resource; a field that its kind does not have is an error, as it is with `kubectl apply`.
-    fn strictly<K: DeserializeOwned>(&self, document: Value) -> Result<K, FilesError> {
+    /// Reads a resource as the API server would: by the schema of its kind, and a field that the kind does not have is an error.
+    fn strictly<K>(&self, mut document: Value, errors: &mut Vec<FilesError>) -> Option<K>
+    where
+        K: DeserializeOwned + CustomResourceExt,
+    {
+        let mut found = schema::check::<K>(&mut document);
         let mut unknown = Vec::new();
-        let mut note = |path: serde_ignored::Path| unknown.push(path.to_string());
+        let mut note = |path: serde_ignored::Path| unknown.push(schema::dotted(&path.to_string(), '.'));
         let reader = serde_ignored::Deserializer::new(document, &mut note);
-        let read = serde_path_to_error::deserialize(reader)
-            .map_err(|error| self.invalid(format!("{}: {}", error.path(), error.inner())))?;
+        let read = serde_path_to_error::deserialize(reader).map_err(|error| {
+            let (path, words) = (error.path().to_string(), error.inner().to_string());
+            let says_more = |(other, words): &(String, String)| *other == path && words.contains("required property");
+            if !found.iter().any(says_more) {
+                // What the schema says of the same value, or of all around it, says less.
+                found.retain(|(other, _)| !path.starts_with(other.as_str()));
+                found.insert(0, (path, words));
+            }
+        });
         // The kind was looked at already, and the status and the metadata are none of a sync's concern.
-        const ELSEWHERE: [&str; 4] = ["apiVersion", "kind", "metadata", "status"];
-        unknown.retain(|path| !ELSEWHERE.contains(&path.split('.').next().unwrap_or_default()));
-        match unknown.first() {
-            None => Ok(read),
-            Some(path) => Err(self.invalid(format!("{path}: unknown field"))),
+        unknown.retain(|path| path.starts_with("spec"));
+        for path in unknown {
+            if !found.iter().any(|(other, _)| *other == path) {
+                found.push((path, "unknown field".to_owned()));
+            }
         }
+        let found = found.into_iter();
+        errors.extend(found.map(|(path, words)| self.invalid(format!("{path}: {words}"))));
+        read.ok()
     }
 }
 
@@ -367,7 +494,7 @@ spec:
             ),
             (
                 format!("{PIPELINE}  jobTemplate: {{volumes: [{{name: host, hostPath: {{path: /}}}}]}}\n"),
-                "volumes.0.hostPath: unknown field",
+                "volumes[0].hostPath: unknown field",
             ),
             (
                 format!("{PIPELINE}  jobTemplate: {{affinity: {{nodeAfinity: {{}}}}}}\n"),

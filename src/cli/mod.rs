@@ -2,10 +2,15 @@
 
 pub mod audit;
 pub mod catalog;
+pub mod diff;
 pub mod explain;
 pub mod files;
+pub mod plan;
 pub mod run;
 pub mod run_now;
+mod schema;
+pub mod test;
+pub mod validate;
 pub mod worker;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -52,4 +57,12 @@ pub enum Command {
     RunNow(run_now::RunNowArgs),
     /// Writes the contracts of a folder for people: a site, Markdown, JSON Schema, Open Data Contracts.
     Catalog(catalog::CatalogArgs),
+    /// Tells everything that is wrong with a folder of manifests.
+    Validate(validate::ValidateArgs),
+    /// Tells what changed between two versions of a mapping, and for whom.
+    Diff(diff::DiffArgs),
+    /// Tells what applying a folder of manifests would do to a cluster, and writes nothing.
+    Plan(plan::PlanArgs),
+    /// Holds mappings against the examples that are kept beside them.
+    Test(test::TestArgs),
 }

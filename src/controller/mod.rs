@@ -28,7 +28,7 @@ mod outcome;
 mod pipeline;
 mod probe;
 mod queue;
-mod schedule;
+pub(crate) mod schedule;
 mod server;
 mod sink;
 mod source;

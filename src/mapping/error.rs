@@ -41,7 +41,7 @@ impl Errors {
 }
 
 /// `; did you mean "Email"?`, or nothing where no candidate is near.
-pub(super) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
     let near = near_misses(name, candidates);
     match near.split_last() {
         None => String::new(),

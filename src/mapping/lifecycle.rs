@@ -2,8 +2,8 @@
 
 use jiff::civil::Date;
 
-use super::CompileError;
 use super::diff::named;
+use super::{CompileError, did_you_mean};
 use crate::api::mapping_version::MappingVersionSpec;
 
 /// Past the day of `reviewBy`: that the contract is due for a review, and who answers for it.
@@ -57,6 +57,34 @@ pub fn removals_due(spec: &MappingVersionSpec, today: Date) -> Vec<CompileError>
     due
 }
 
+/// What a contract names that is not there: a dependent's trait, the trait to use in place of a deprecated one. Nothing fails by that,
+/// but nobody would be told of a change.
+pub fn loose_ends(spec: &MappingVersionSpec) -> Vec<CompileError> {
+    let mut loose = Vec::new();
+    for (position, object) in spec.objects.iter().enumerate() {
+        let names = || object.traits.iter().map(|rule| rule.name.as_str());
+        let mut hold = |path: String, name: &str| {
+            if !names().any(|known| known == name) {
+                let hint = did_you_mean(name, names());
+                loose.push(CompileError {
+                    path: format!("spec.objects[{position}].{path}"),
+                    message: format!("object {} has no trait {name:?}{hint}", object.object),
+                });
+            }
+        };
+        for (place, dependent) in object.dependents.iter().enumerate() {
+            hold(format!("dependents[{place}].trait"), &dependent.trait_name);
+        }
+        for (place, rule) in object.traits.iter().enumerate() {
+            let deprecated = rule.deprecated.as_ref();
+            if let Some(instead) = deprecated.and_then(|deprecated| deprecated.use_instead.as_ref()) {
+                hold(format!("traits[{place}].deprecated.use"), instead);
+            }
+        }
+    }
+    loose
+}
+
 /// The first day after `today` on which something is due that is not yet.
 pub fn next_day(spec: &MappingVersionSpec, today: Date) -> Option<Date> {
     let review = spec.review_by.and_then(|day| day.tomorrow().ok());
@@ -104,6 +132,8 @@ mod tests {
         for (today, paths, next) in cases {
             assert_eq!(told(today), (paths, next.to_owned()), "{today}");
         }
+        let loose: Vec<_> = loose_ends(&spec).into_iter().map(|one| one.path).collect();
+        assert_eq!(loose, ["spec.objects[0].traits[0].deprecated.use"]);
         let last = removals_due(&spec, "2026-04-01".parse().unwrap()).remove(0).to_string();
         assert_eq!(
             last,

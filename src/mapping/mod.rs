@@ -42,6 +42,7 @@ mod typed;
 mod value;
 
 pub use compatibility::{Finding, Touched, findings, touched};
+pub(crate) use error::did_you_mean;
 pub use error::{CompileError, Rejection};
 pub use plan::Plan;
 pub use value::{Mapped, MappedEvent, Money, Trigger, Value};

@@ -35,7 +35,7 @@ use crate::api::sync_pipeline::{Counts, OnSchemaChange, Reconciliation, Stream, 
 use crate::api::{CdpSinkSpec, CrmSourceSpec, MappingVersionSpec};
 use crate::state::{Between, Opening};
 
-pub use resolve::{UnresolvedMapping, resolve_mapping};
+pub use resolve::{UnresolvedMapping, fitting_mappings, resolve_mapping};
 pub use sync::sync;
 
 /// What a run is told.
@@ -76,17 +76,11 @@ pub struct RunSpec {
 impl RunSpec {
     /// What the stream's state holds for.
     pub fn between(&self) -> Between {
-        let source = self.source.salesforce.as_ref();
-        let sink = self.sink.segment.as_ref();
-        let at = |name: &str, address: Option<&String>| match address {
-            Some(address) => format!("{name} ({address})"),
-            None => name.to_owned(),
-        };
-        Between {
-            object: self.stream.object.clone(),
-            source: at(&self.source_name, source.map(|salesforce| &salesforce.instance_url)),
-            sink: at(&self.sink_name, sink.map(|segment| &segment.endpoint)),
-        }
+        between(
+            &self.stream.object,
+            (&self.source_name, &self.source),
+            (&self.sink_name, &self.sink),
+        )
     }
 
     /// How the stream's store is opened, with the mapping's name for dead letters.
@@ -99,6 +93,21 @@ impl RunSpec {
             epoch: self.epoch,
             mapping,
         }
+    }
+}
+
+/// What the state of a stream of an object holds for, between a source and a sink, each with its name.
+pub fn between(object: &str, source: (&str, &CrmSourceSpec), sink: (&str, &CdpSinkSpec)) -> Between {
+    let at = |name: &str, address: Option<&String>| match address {
+        Some(address) => format!("{name} ({address})"),
+        None => name.to_owned(),
+    };
+    let salesforce = source.1.salesforce.as_ref();
+    let segment = sink.1.segment.as_ref();
+    Between {
+        object: object.to_owned(),
+        source: at(source.0, salesforce.map(|salesforce| &salesforce.instance_url)),
+        sink: at(sink.0, segment.map(|segment| &segment.endpoint)),
     }
 }
 

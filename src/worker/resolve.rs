@@ -54,12 +54,28 @@ pub enum UnresolvedMapping {
     },
 }
 
-/// The version that a reference comes to: the exact one or, of a range, the highest that exists. `versions` are those of the
-/// pipeline's namespace. A version of just digits is exact, not a range of what is compatible with it.
+/// The version that a reference comes to: the first of [`fitting_mappings`].
+///
+/// # Errors
+/// As `fitting_mappings`.
 pub fn resolve_mapping<V: Borrow<MappingVersion>>(
     reference: &MappingReference,
     versions: impl IntoIterator<Item = V>,
 ) -> Result<V, UnresolvedMapping> {
+    let (highest, _) = fitting_mappings(reference, versions)?;
+    Ok(highest)
+}
+
+/// The versions that a reference may come to: the exact one or, of a range, the highest that exists and the lower ones, highest
+/// first. `versions` are those of the pipeline's namespace. A version of three numbers is exact, not a range of what is compatible
+/// with it.
+///
+/// # Errors
+/// Where none fits, or the highest is there twice.
+pub fn fitting_mappings<V: Borrow<MappingVersion>>(
+    reference: &MappingReference,
+    versions: impl IntoIterator<Item = V>,
+) -> Result<(V, Vec<V>), UnresolvedMapping> {
     let fits: Box<dyn Fn(&Version) -> bool> = match Version::parse(&reference.version) {
         Ok(exact) => Box::new(move |version| *version == exact),
         Err(_) => {
@@ -94,15 +110,16 @@ pub fn resolve_mapping<V: Borrow<MappingVersion>>(
             versions: listed(all.into_iter()),
         });
     };
-    let name = |version: V| version.borrow().metadata.name.clone().unwrap_or_default();
-    match fitting.next() {
-        Some((same, other)) if same == version => Err(UnresolvedMapping::Ambiguous {
+    let name = |version: &V| version.borrow().metadata.name.clone().unwrap_or_default();
+    let lower: Vec<_> = fitting.collect();
+    match lower.first() {
+        Some((same, other)) if *same == version => Err(UnresolvedMapping::Ambiguous {
             name: reference.name.clone(),
             version: version.to_string(),
             first: name(other),
-            second: name(highest),
+            second: name(&highest),
         }),
-        _ => Ok(highest),
+        _ => Ok((highest, lower.into_iter().map(|(_, version)| version).collect())),
     }
 }
 

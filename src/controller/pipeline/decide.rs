@@ -17,7 +17,7 @@ use super::super::light::{LightJob, Stage, Standing};
 use super::super::observe::Start;
 use super::super::outcome::unreported;
 use super::health::{Health, verdicts};
-use super::moved::moved;
+use super::moved::{held, moved};
 use super::observe::Observed;
 use super::resolve::{Resolved, resolve};
 use crate::api::common::Outcome;
@@ -117,6 +117,14 @@ pub fn decide(pipeline: &SyncPipeline, observed: &Observed, now: Timestamp) -> D
         let source = observed.source.get().is_some_and(|source| source.spec.suspend);
         pipeline.spec.suspend || stream.suspend || source
     };
+    decision.status.candidate = observed.candidate.clone();
+    if let Some(candidate) = observed
+        .candidate
+        .as_ref()
+        .filter(|_| before.candidate != observed.candidate)
+    {
+        decision.notices.push(held(candidate));
+    }
     if let Ok(resolved) = &resolved {
         let remapped = before
             .mapping

@@ -1,6 +1,6 @@
 //! `SyncPipeline`: runs on a schedule, one a stream at a time.
 //!
-//! [`observe`] gathers what a pipeline refers to and what was made for it, [`resolve`] turns that into what a run needs or
+//! [`observe`] gathers what a pipeline refers to, by [`rollout`] which mapping version that is, and what was made for it, [`resolve`] turns that into what a run needs or
 //! says what is missing, [`decide`] says what is to be done, and [`health`] what the conditions say of it.
 
 mod decide;
@@ -8,6 +8,7 @@ mod health;
 mod moved;
 mod observe;
 mod resolve;
+mod rollout;
 
 use std::sync::Arc;
 

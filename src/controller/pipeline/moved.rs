@@ -1,4 +1,4 @@
-//! A pipeline that goes from one mapping version to another says so, and what that breaks.
+//! A pipeline that goes from one mapping version to another says so, and what that breaks; and that it does not go to one.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use super::super::act::Notice;
 use crate::api::MappingVersion;
-use crate::api::sync_pipeline::ResolvedMapping;
+use crate::api::sync_pipeline::{MappingCandidate, ResolvedMapping};
 use crate::mapping::diff::{Comparison, Effect, compare};
 
 /// Runs take another mapping version from now on: what that breaks is told where it breaks something.
@@ -38,5 +38,17 @@ pub(super) fn moved(
         warning: !breaking.is_empty() || misnumbered.is_some(),
         reason: "MappingChanged",
         message,
+    }
+}
+
+/// A higher version in range is not let in.
+pub(super) fn held(candidate: &MappingCandidate) -> Notice {
+    Notice {
+        warning: true,
+        reason: "MappingHeld",
+        message: format!(
+            "version {} (MappingVersion {}) is not taken: {}",
+            candidate.version, candidate.name, candidate.message
+        ),
     }
 }

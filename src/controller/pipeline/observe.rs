@@ -10,9 +10,11 @@ use super::super::cache::Index;
 use super::super::key::{Key, Kind, Name};
 use super::super::names;
 use super::super::observe::Made;
-use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
+use super::rollout::{Chosen, choose};
+use crate::api::sync_pipeline::MappingCandidate;
+use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline, SyncPipelineSpec};
 use crate::mapping::CompileError;
-use crate::worker::{UnresolvedMapping, resolve_mapping};
+use crate::worker::{UnresolvedMapping, fitting_mappings};
 
 /// All that a decision about a pipeline rests on, but for the clock.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub struct Observed {
     pub mapping: Result<Arc<MappingVersion>, UnresolvedMapping>,
     /// The version that runs have taken so far, where it is another one and still there.
     pub left: Option<Arc<MappingVersion>>,
+    /// A higher version in range that is not let in, and why.
+    pub candidate: Option<MappingCandidate>,
     /// What is wrong with the mapping for this sink, over the objects of all streams.
     pub plan_errors: Vec<CompileError>,
     /// The Jobs and Pods of the pipeline's runs.
@@ -79,18 +83,16 @@ pub fn observe(index: &mut Index, pipeline: &SyncPipeline) -> Observed {
         ),
     };
     let versions = index.mappings().of(&name.namespace).map(|(_, version)| version.clone());
-    let mapping = resolve_mapping(&spec.mapping_ref, versions);
-    let mut plan_errors = Vec::new();
-    if let (Some(sink), Ok(mapping)) = (sink.get(), &mapping) {
-        for stream in &spec.streams {
-            for error in index.plan_errors(mapping, &stream.object, sink).iter() {
-                if !plan_errors.contains(error) {
-                    plan_errors.push(error.clone());
-                }
-            }
-        }
-    }
     let taken = pipeline.status.as_ref().and_then(|status| status.mapping.as_ref());
+    let chosen = fitting_mappings(&spec.mapping_ref, versions).map(|(highest, lower)| {
+        choose(highest, lower, taken.map(|taken| taken.name.as_str()), |version| {
+            errors_of(index, spec, version, sink.get())
+        })
+    });
+    let (mapping, plan_errors, candidate) = match chosen {
+        Ok(Chosen { version, errors, held }) => (Ok(version), errors, held),
+        Err(error) => (Err(error), Vec::new(), None),
+    };
     let left = taken.and_then(|taken| index.mappings().get(&name.beside(&taken.name)));
     let left = left.filter(|left| mapping.as_ref().is_ok_and(|mapping| !Arc::ptr_eq(left, mapping)));
     let left = left.cloned();
@@ -113,6 +115,26 @@ pub fn observe(index: &mut Index, pipeline: &SyncPipeline) -> Observed {
         sink,
         mapping,
         left,
+        candidate,
         plan_errors,
     }
+}
+
+/// What is wrong with a mapping for a sink, over the objects of all streams.
+fn errors_of(
+    index: &mut Index,
+    spec: &SyncPipelineSpec,
+    mapping: &MappingVersion,
+    sink: Option<&Arc<CdpSink>>,
+) -> Vec<CompileError> {
+    let mut errors = Vec::new();
+    let Some(sink) = sink else { return errors };
+    for stream in &spec.streams {
+        for error in index.plan_errors(mapping, &stream.object, sink).iter() {
+            if !errors.contains(error) {
+                errors.push(error.clone());
+            }
+        }
+    }
+    errors
 }

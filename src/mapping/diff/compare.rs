@@ -43,6 +43,7 @@ pub(super) fn walk(
         until: None,
     };
     walk.enums(old, new);
+    walk.rates(old, new);
     walk.fields(&At::default(), SPEC, Rule::Unruled, old, new);
     (walk.changes, walk.until)
 }
@@ -261,7 +262,7 @@ impl Walk<'_> {
                 .collect();
             let kept = uses
                 .iter()
-                .any(|one| one.otherwise == "Keep" && still.iter().any(|after| after.is_same(one)));
+                .any(|one| one.says == "Keep" && still.iter().any(|after| after.is_same(one)));
             let (old, new) = (old.get(table).unwrap_or(&empty), new.get(table).unwrap_or(&empty));
             let values: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
             for value in values {
@@ -285,7 +286,19 @@ impl Walk<'_> {
         }
     }
 
-    /// The last change concerns what uses an enum table.
+    /// Rates: they change what is converted by them.
+    fn rates(&mut self, before: &Value, after: &Value) {
+        let (old, new) = (&before["rates"], &after["rates"]);
+        if old != new {
+            self.differs(&At::default().field("rates"), old, new, &|_, _| Rule::Rates);
+            let was = conversions(before);
+            let mut uses = conversions(after);
+            uses.retain(|after| was.iter().any(|before| before.is_same(after)));
+            self.concern(&uses);
+        }
+    }
+
+    /// The last change concerns what uses an enum table, or the rates.
     fn concern(&mut self, uses: &[Use]) {
         let Some(mut change) = self.changes.pop() else { return };
         for one in uses.iter().filter(|_| change.rule.touches_somebody()) {
@@ -320,7 +333,7 @@ fn by_name(list: &Elements, elements: &Value) -> Vec<(String, Value)> {
         .collect()
 }
 
-/// A use of an enum table.
+/// A use of an enum table, or of the rates.
 #[derive(Debug)]
 struct Use {
     object: String,
@@ -328,7 +341,8 @@ struct Use {
     list: String,
     /// The name of the element: a trait's, an identity's kind, an event's with its property.
     name: String,
-    otherwise: String,
+    /// What the step says: of an enum table, what becomes of a value that it lacks.
+    says: String,
 }
 
 impl Use {
@@ -345,8 +359,27 @@ impl Use {
     }
 }
 
-/// Every use of an enum table in a spec, wherever in an element's transforms it stands.
+/// What a step of a mapping's transforms says that is looked for; nothing where it is another.
+type Looked<'l> = &'l dyn Fn(&Map<String, Value>) -> Option<String>;
+
+/// The uses of an enum table, by a transform or as the type of a trait, each with what becomes of a value that it lacks.
 fn uses_of(table: &str, spec: &Value) -> Vec<Use> {
+    let otherwise = |step: &Value| step["otherwise"].as_str().unwrap_or("Reject").to_owned();
+    uses(spec, &|fields| {
+        let step = fields.get("enum")?;
+        (step["table"] == table || *step == table).then(|| otherwise(step))
+    })
+}
+
+/// The uses of the rates: what is converted to a currency.
+fn conversions(spec: &Value) -> Vec<Use> {
+    uses(spec, &|fields| {
+        fields.get("money")?["to"].as_str().map(ToOwned::to_owned)
+    })
+}
+
+/// Every element of a spec's objects in which something is found, wherever in its transforms it stands.
+fn uses(spec: &Value, looked_for: Looked<'_>) -> Vec<Use> {
     const NAMES: [&str; 5] = ["trait", "kind", "purpose", "name", "property"];
     let mut uses = Vec::new();
     for object in spec["objects"].as_array().into_iter().flatten() {
@@ -354,12 +387,12 @@ fn uses_of(table: &str, spec: &Value) -> Vec<Use> {
             for element in elements.as_array().into_iter().flatten() {
                 let name = NAMES.iter().find_map(|name| element[*name].as_str());
                 let mut found = Vec::new();
-                find_enum(table, element, &mut found);
-                uses.extend(found.into_iter().map(|otherwise| Use {
+                find(looked_for, element, &mut found);
+                uses.extend(found.into_iter().map(|says| Use {
                     object: object["object"].as_str().unwrap_or_default().to_owned(),
                     list: list.clone(),
                     name: name.unwrap_or_default().to_owned(),
-                    otherwise,
+                    says,
                 }));
             }
         }
@@ -367,19 +400,13 @@ fn uses_of(table: &str, spec: &Value) -> Vec<Use> {
     uses
 }
 
-fn find_enum(table: &str, within: &Value, into: &mut Vec<String>) {
+fn find(looked_for: Looked<'_>, within: &Value, into: &mut Vec<String>) {
     match within {
         Value::Object(fields) => {
-            // A transform, or the type of a trait whose values are those of the table.
-            if let Some(step) = fields
-                .get("enum")
-                .filter(|step| step["table"] == table || *step == table)
-            {
-                into.push(step["otherwise"].as_str().unwrap_or("Reject").to_owned());
-            }
-            fields.values().for_each(|field| find_enum(table, field, into));
+            into.extend(looked_for(fields));
+            fields.values().for_each(|field| find(looked_for, field, into));
         }
-        Value::Array(elements) => elements.iter().for_each(|element| find_enum(table, element, into)),
+        Value::Array(elements) => elements.iter().for_each(|element| find(looked_for, element, into)),
         _ => {}
     }
 }

@@ -78,7 +78,7 @@ pub(super) static SPEC: &[Field] = &[
     whole("reviewBy", wording),
     whole("releaseNotes", wording),
     elsewhere("enums"),
-    whole("rates", |_, _| Rule::Rates),
+    elsewhere("rates"),
     elements("objects", &OBJECTS),
     elements("projections", &PROJECTIONS),
 ];
@@ -90,6 +90,8 @@ static OBJECTS: Elements = Elements {
         elements("identity", &IDENTITIES),
         whole("group", |before, _| added(before, Rule::GroupAdded, Rule::Group)),
         whole("subject", |_, _| Rule::Subject),
+        whole("mergedInto", |_, _| Rule::Identity),
+        whole("convertedInto", |_, _| Rule::Identity),
         elements("traits", &TRAITS),
         elements("dependents", &DEPENDENTS),
         elements("events", &EVENTS),

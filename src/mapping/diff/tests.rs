@@ -369,6 +369,27 @@ fn who_rests_on_what_changed_is_told() {
 }
 
 #[test]
+fn other_rates_concern_the_traits_that_are_converted_by_them() {
+    let version = |rate: &str| -> MappingVersionSpec {
+        let mut spec = contract();
+        spec["rates"] = json!({"base": "EUR", "date": "2026-01-01", "rates": {"USD": rate}});
+        spec["objects"][0]["traits"][2] = json!({
+            "trait": "stage", "from": "Stage", "type": "Money", "transforms": [{"money": {"currency": "USD", "to": "EUR"}}],
+        });
+        serde_json::from_value(spec).unwrap()
+    };
+    let comparison = compare(&version("1.1"), &version("1.2"), "2026-06-01".parse().unwrap());
+    let [change] = comparison.changes.as_slice() else {
+        panic!("{:?}", comparison.changes)
+    };
+    let dependents: Vec<_> = change.dependents.iter().map(|one| one.name.as_str()).collect();
+    assert_eq!(
+        (change.rule, dependents, change.hint.as_deref()),
+        (Rule::Rates, vec!["EU win-back"], Some("used by Contact.stage"))
+    );
+}
+
+#[test]
 fn a_trait_that_comes_from_the_same_field_under_another_name_may_have_been_renamed() {
     let comparison = compared(
         |spec| spec["objects"][0]["traits"][0]["trait"] = json!("mail"),

@@ -58,7 +58,8 @@ fn object<'a, V>(out: &mut Vec<u8>, members: impl Iterator<Item = (&'a str, V)>,
     out.push(b'}');
 }
 
-fn typed(out: &mut Vec<u8>, value: &Value<'_>) {
+/// A typed value.
+pub(crate) fn typed(out: &mut Vec<u8>, value: &Value<'_>) {
     match value {
         Value::Null => out.extend_from_slice(b"null"),
         Value::String(string) => text(out, string),

@@ -8,7 +8,7 @@ mod batch;
 mod client;
 mod deliver;
 mod encode;
-mod json;
+pub(crate) mod json;
 #[cfg(test)]
 mod tests;
 

@@ -14,7 +14,7 @@ use super::super::observe::Found;
 use super::*;
 use crate::api::MappingVersion;
 use crate::api::conditions::{CONSENT_CURRENT, FRESH, READY, RECONCILED, RECONCILING, STALLED, SUSPENDED, violations};
-use crate::api::sync_pipeline::RUN_NOW;
+use crate::api::sync_pipeline::{MappingCandidate, RUN_NOW};
 use crate::worker::UnresolvedMapping;
 
 /// Decides, and holds what is decided to the rules of conditions.
@@ -81,6 +81,7 @@ pub(super) fn observed() -> Observed {
         sink: Found::There(Arc::new(sink)),
         mapping: Ok(Arc::new(mapping)),
         left: None,
+        candidate: None,
         plan_errors: Vec::new(),
         made: Made::default(),
         claim: Some(Arc::new(claim::state_claim(&pipeline(Value::Null)).metadata)),
@@ -716,4 +717,30 @@ fn a_pipeline_that_moves_to_another_version_says_so_and_what_that_breaks() {
     for (to, left, expected) in cases {
         assert_eq!(told(to, left), expected);
     }
+}
+
+#[test]
+fn a_version_that_is_not_let_in_is_told_once_and_stays_in_the_status() {
+    let candidate = MappingCandidate {
+        name: "contact-1.0.1".to_owned(),
+        version: "1.0.1".to_owned(),
+        message: "it does not serve this pipeline: spec: no".to_owned(),
+    };
+    let seen = Observed {
+        candidate: Some(candidate.clone()),
+        ..observed()
+    };
+    let told = |decision: &Decision| {
+        decision
+            .notices
+            .iter()
+            .filter(|one| one.reason == "MappingHeld")
+            .count()
+    };
+    let first = decide(&pipeline(Value::Null), &seen, at("08:00:01"));
+    assert_eq!((told(&first), &first.status.candidate), (1, &Some(candidate)));
+    let second = decide(&pipeline(json!(first.status)), &seen, at("08:00:02"));
+    assert_eq!((told(&second), &second.status.candidate), (0, &first.status.candidate));
+    let third = decide(&pipeline(json!(second.status)), &observed(), at("08:00:03"));
+    assert_eq!((told(&third), third.status.candidate), (0, None));
 }
