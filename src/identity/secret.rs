@@ -157,10 +157,16 @@ mod tests {
         let state = folder.path().join("state");
         assert!(matches!(Secret::read(&state), Err(SecretError::Unusable { .. })));
         let [first, second] = [(); 2].map(|()| Secret::read_or_make(&state).expect("a key").hash("email", "a"));
-        let mode = std::fs::metadata(state.join(FILE)).expect("a file").permissions().mode();
+        let mode = std::fs::metadata(state.join(FILE))
+            .expect("a file")
+            .permissions()
+            .mode();
         let files = std::fs::read_dir(&state).expect("a folder").count();
         assert_eq!((first, mode & 0o777, files), (second, 0o600, 1));
         std::fs::write(state.join(FILE), "short").expect("written");
-        assert!(matches!(Secret::read_or_make(&state), Err(SecretError::Malformed { .. })));
+        assert!(matches!(
+            Secret::read_or_make(&state),
+            Err(SecretError::Malformed { .. })
+        ));
     }
 }

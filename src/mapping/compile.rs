@@ -12,7 +12,8 @@ use super::plan::{Chain, Event, Identity, Plan, Purpose, Source, Trait};
 use super::transform::Step;
 use super::typed::Kinds;
 use crate::api::mapping_version::{
-    Entity, EventTrigger, IdentityKey, IdentityReference, IdentityRole, MappingVersionSpec, ObjectMapping, TraitMapping, TraitType, Transform,
+    Entity, EventTrigger, IdentityKey, IdentityReference, IdentityRole, MappingVersionSpec, ObjectMapping,
+    TraitMapping, TraitType, Transform,
 };
 use crate::api::{CdpSinkSpec, Classification};
 use crate::identity::{BlockedValues, KeyRule, Relation};
@@ -152,7 +153,12 @@ fn pair(mapping: &ObjectMapping, position: usize, sink: &CdpSinkSpec, errors: &m
 /// The fields that name the record which a person goes on as, each with its name in the mapping.
 fn successors(mapping: &ObjectMapping) -> impl Iterator<Item = (&'static str, &IdentityReference)> {
     let merged = mapping.merged_into.iter().map(|reference| ("mergedInto", reference));
-    merged.chain(mapping.converted_into.iter().map(|reference| ("convertedInto", reference)))
+    merged.chain(
+        mapping
+            .converted_into
+            .iter()
+            .map(|reference| ("convertedInto", reference)),
+    )
 }
 
 /// Compiles one object.
@@ -308,7 +314,10 @@ impl<'c> ObjectCompiler<'c> {
     fn key_rules(&mut self, position: usize, identity: &Identity) {
         let key = &self.object.identity[position];
         let path = format!("{}.identity[{position}]", self.path);
-        if let Some(threshold) = key.block_when_shared_by.filter(|threshold| !(2..=1000).contains(threshold)) {
+        if let Some(threshold) = key
+            .block_when_shared_by
+            .filter(|threshold| !(2..=1000).contains(threshold))
+        {
             self.errors.add(
                 format_args!("{path}.blockWhenSharedBy"),
                 format!("{threshold}: a value can be shared by 2 records or more, and is counted up to 1000"),
@@ -318,12 +327,15 @@ impl<'c> ObjectCompiler<'c> {
         for (place, entry) in key.block_values.iter().enumerate() {
             let path = format!("{list}[{place}]");
             if let Some(earlier) = key.block_values[..place].iter().position(|earlier| earlier == entry) {
-                self.errors.add(path, format!("{entry:?} is already blockValues[{earlier}]"));
+                self.errors
+                    .add(path, format!("{entry:?} is already blockValues[{earlier}]"));
                 continue;
             }
             if entry.is_empty() || entry == "@" {
-                self.errors
-                    .add(path, format!("{entry:?} matches no value; give a whole value, or a local part like info@"));
+                self.errors.add(
+                    path,
+                    format!("{entry:?} matches no value; give a whole value, or a local part like info@"),
+                );
                 continue;
             }
             let left = identity.chain.leaves(entry, self.fields.names.len());
@@ -550,11 +562,18 @@ impl<'c> ObjectCompiler<'c> {
 
 /// What a key's value is made from, in few characters that stay the same from version to version.
 fn definition(key: &IdentityKey, spec: &MappingVersionSpec) -> String {
-    let tabled = key.transforms.iter().any(|transform| matches!(transform, Transform::Enum { .. }));
+    let tabled = key
+        .transforms
+        .iter()
+        .any(|transform| matches!(transform, Transform::Enum { .. }));
     let parts = (&key.from, &key.transforms, tabled.then_some(&spec.enums));
     // These types have nothing that JSON lacks.
     let text = serde_json::to_vec(&parts).unwrap_or_default();
-    Sha256::digest(text).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(text)
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Names that may stand only once in a list.

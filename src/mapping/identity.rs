@@ -3,8 +3,8 @@
 use super::plan::{Chain, Identity, Plan, Source};
 use super::value::{Mapped, Value};
 use super::{CompileError, Rejection, compile};
-use crate::api::mapping_version::{Entity, MappingVersionSpec};
 use crate::api::CdpSinkSpec;
+use crate::api::mapping_version::{Entity, MappingVersionSpec};
 use crate::identity::{Key, Place, Refusal, Relation, Resolved, Successor, Verdict};
 use crate::record::{Field, Record};
 
@@ -53,13 +53,15 @@ impl Plan {
 
     /// The record that this one goes on as. It was merged, or converted; what is left of it is suppressed.
     pub fn successor<'m>(&self, record: &'m Record<'m>) -> Option<Successor<'m>> {
-        self.successions.iter().find_map(|one| match record.fields.get(one.field) {
-            Some(Field::Text(id)) if !id.is_empty() && *id != record.id => Some(Successor {
-                relation: one.relation,
-                id,
-            }),
-            _ => None,
-        })
+        self.successions
+            .iter()
+            .find_map(|one| match record.fields.get(one.field) {
+                Some(Field::Text(id)) if !id.is_empty() && *id != record.id => Some(Successor {
+                    relation: one.relation,
+                    id,
+                }),
+                _ => None,
+            })
     }
 
     /// What the transforms of a key leave of a value, where they need no other field for that. Kinds that the sink doesn't take
@@ -72,19 +74,38 @@ impl Plan {
 
     /// The record's keys that this sink takes, in the mapping's order of precedence.
     pub fn keys<'m>(&'m self, record: &'m Record<'m>) -> impl Iterator<Item = Key<'m>> {
-        let own = |place| (place, if place == Place::UserId { &self.user } else { &self.group });
+        let own = |place| {
+            (
+                place,
+                if place == Place::UserId {
+                    &self.user
+                } else {
+                    &self.group
+                },
+            )
+        };
         let single = [own(Place::UserId), own(Place::GroupId)].into_iter();
         let single = single.filter_map(|(place, identity)| identity.as_ref().map(|identity| (place, identity)));
         let external = self.external.iter().map(|identity| (Place::ExternalId, identity));
-        single.chain(external).map(|(place, identity)| identity.key(place, record.fields))
+        single
+            .chain(external)
+            .map(|(place, identity)| identity.key(place, record.fields))
     }
 }
 
 impl Chain {
     /// What the transforms leave of a field's text, where they need none of the record's other `fields` for that.
     pub(super) fn leaves(&self, text: &str, fields: usize) -> Option<String> {
-        let Source::Field(source) = self.source else { return None };
-        let field = |place| if place == source { Field::Text(text.into()) } else { Field::Null };
+        let Source::Field(source) = self.source else {
+            return None;
+        };
+        let field = |place| {
+            if place == source {
+                Field::Text(text.into())
+            } else {
+                Field::Null
+            }
+        };
         let record: Vec<Field<'_>> = (0..fields).map(field).collect();
         match self.value(&record) {
             Ok(Value::String(text)) => Some(text.into_owned()),

@@ -234,7 +234,9 @@ impl Entries {
     /// The records that were seen, each with a kind and the value's hash.
     pub(super) fn held(&self) -> impl Iterator<Item = (&str, &str, Option<KeyHash>)> {
         let text = |range: &Range<usize>| &self.ids[range.clone()];
-        self.held.iter().map(move |held| (text(&held.record), text(&held.kind), held.hash))
+        self.held
+            .iter()
+            .map(move |held| (text(&held.record), text(&held.kind), held.hash))
     }
 
     /// The records that go on as another one, each with that.

@@ -169,7 +169,7 @@ impl Writer<'_> {
         self.connection
             .prepare_cached("UPDATE identity_used SET active = 0 WHERE record = ?1 AND active = 1")?
             .execute([record])?;
-        for key in recall(identity) {
+        for key in recall(identity).keys {
             let Some(hash) = key.hash.filter(|_| key.tracked && key.verdict.is_delivered()) else {
                 continue;
             };
@@ -319,7 +319,9 @@ impl Store {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.attempt(|connection| {
             connection
-                .prepare("SELECT record FROM identity_again WHERE forced = ?1 AND record > ?2 ORDER BY record LIMIT ?3")?
+                .prepare(
+                    "SELECT record FROM identity_again WHERE forced = ?1 AND record > ?2 ORDER BY record LIMIT ?3",
+                )?
                 .query_map(params![forced, after, limit], |row| row.get(0))?
                 .collect()
         })

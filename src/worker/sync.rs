@@ -117,13 +117,14 @@ async fn run(
     let keys_plan = prepare::compile_keys(spec, &plan)?;
     let tracked = prepare::tracked(&plan);
     let opened = {
-        let (spec, tracked) = (spec.clone(), tracked.clone());
-        blocking("state", move || prepare::open(&spec, &tracked)).await?
+        let spec = spec.clone();
+        blocking("state", move || prepare::open(&spec, tracked)).await?
     };
     let Opened {
         mut store,
         empty,
         knows_keys,
+        tracked,
         secret,
         notes,
     } = opened?;
@@ -167,7 +168,15 @@ async fn run(
     let reads_keys = !tracked.is_empty() || plan.reads_keys_first();
     let rules = Arc::new(rules(plan, Reading::Records));
     if matches!(ended, Ok(Extracted::All(_))) {
-        (store, ended) = stages(source.extract(selection.clone()), rules.clone(), store, publisher, shutdown, report).await?;
+        (store, ended) = stages(
+            source.extract(selection.clone()),
+            rules.clone(),
+            store,
+            publisher,
+            shutdown,
+            report,
+        )
+        .await?;
     }
     if reads_keys && matches!(ended, Ok(Extracted::All(_))) {
         let again = Again {
@@ -239,7 +248,11 @@ impl Again<'_> {
         shutdown: &CancellationToken,
         report: &mut Report,
     ) -> Result<(Store, Result<Extracted, Stop>), Stop> {
-        let Again { source, selection, rules } = self;
+        let Again {
+            source,
+            selection,
+            rules,
+        } = self;
         let mut rules = Arc::try_unwrap(rules).map_err(|_| Stop::defect("transform"))?;
         let settled = blocking("state", move || settle(store, &tracked));
         let mut store = settled.await??;
@@ -264,8 +277,15 @@ impl Again<'_> {
                 };
                 let shared = Arc::new(rules);
                 let ended;
-                (store, ended) =
-                    stages(source.extract(selection), shared.clone(), store, publisher, shutdown, report).await?;
+                (store, ended) = stages(
+                    source.extract(selection),
+                    shared.clone(),
+                    store,
+                    publisher,
+                    shutdown,
+                    report,
+                )
+                .await?;
                 rules = Arc::try_unwrap(shared).map_err(|_| Stop::defect("transform"))?;
                 if !matches!(ended, Ok(Extracted::All(_))) {
                     return Ok((store, ended));

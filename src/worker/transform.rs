@@ -100,6 +100,7 @@ pub(super) fn run(
         item: Vec::new(),
         watched: Vec::new(),
         identity: Vec::new(),
+        suppressed: false,
     };
     let mut result = Ok(());
     while let Some(arrival) = pages.blocking_recv() {
@@ -143,6 +144,8 @@ struct Work<'r> {
     watched: Vec<u8>,
     /// The verdicts on the record's keys, as the store keeps them.
     identity: Vec<u8>,
+    /// Whether the record is delivered as a suppression alone.
+    suppressed: bool,
 }
 
 /// The page at hand.
@@ -190,12 +193,7 @@ impl Work<'_> {
         self.remember(record, resolved, &verdict);
         // Only the reading of all records, in their order, moves the watermark.
         let in_order = self.rules.reading == Reading::Records && record.stamp <= context.complete_as_of;
-        let added = self.add(
-            record,
-            in_order,
-            found.then_some(&known),
-            verdict,
-        );
+        let added = self.add(record, in_order, found.then_some(&known), verdict);
         self.known = known;
         added?;
         if self.parcel.entries.len() >= RECORDS {
@@ -245,11 +243,11 @@ impl Work<'_> {
         self.identity.clear();
         let rules = self.rules;
         match resolved {
-            Some(resolved) => identity::remember(&resolved, &rules.secret, &mut self.identity),
+            Some(resolved) => identity::remember(&resolved, self.suppressed, &rules.secret, &mut self.identity),
             None if matches!(verdict.fate, Fate::Delivered | Fate::Suppressed) && !record.deleted => {
                 let resolved = identity::resolve(rules.plan.keys(record), |_, _, _| Ok::<_, Infallible>(UNKNOWN));
                 let Ok(resolved) = resolved;
-                identity::remember(&resolved, &rules.secret, &mut self.identity);
+                identity::remember(&resolved, self.suppressed, &rules.secret, &mut self.identity);
             }
             None => {}
         }
@@ -281,6 +279,7 @@ impl Work<'_> {
     ) -> Verdict {
         self.item.clear();
         self.watched.clear();
+        self.suppressed = false;
         let plan = &self.rules.plan;
         if let Some(successor) = plan.successor(record) {
             return self.judge_succeeded(record, &successor, known, extracted_at);
@@ -309,6 +308,7 @@ impl Work<'_> {
     ) -> Verdict {
         self.note_watched(&mapped.events);
         let decision = self.rules.gate.decide(mapped.entity, &mapped.consent, record.deleted);
+        self.suppressed = decision == Decision::Suppress;
         let fingerprint = mapped.fingerprint(&decision);
         let delivered = known.filter(|known| known.fingerprint.is_some());
         let events = match decision {

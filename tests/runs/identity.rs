@@ -54,7 +54,11 @@ impl Setting {
         calls
             .map(|call| match text(&call["type"]).expect("a type") {
                 alias if alias == "alias" => (alias, number(&call["previousId"]), text(&call["userId"])),
-                kind => (kind, number(&call["userId"]), text(&call["context"]["externalIds"][0]["id"])),
+                kind => (
+                    kind,
+                    number(&call["userId"]),
+                    text(&call["context"]["externalIds"][0]["id"]),
+                ),
             })
             .collect()
     }
@@ -66,9 +70,12 @@ impl Setting {
     }
 
     async fn explain(&self, arguments: &[&str]) -> (Value, String) {
-        let output = self.ferrygate(&[&["explain", "--output", "json"], arguments].concat()).await;
+        let output = self
+            .ferrygate(&[&["explain", "--output", "json"], arguments].concat())
+            .await;
         let text = String::from_utf8(output.stdout).expect("text");
-        let answer: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {:?}", output.stderr));
+        let answer: Value = serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
         (answer["explanations"].clone(), text)
     }
 }
@@ -138,13 +145,30 @@ async fn an_address_that_too_many_share_is_withdrawn_from_all_and_one_that_was_g
     );
     assert_eq!(taken_over[0]["trait"]["source"], json!("Contact.Email"));
     assert_eq!(taken_over[0]["mapping"], json!("customer 1.0.0"));
-    assert!(taken_over[0]["run"].as_str().is_some_and(|run| run.starts_with("customers-contacts-")), "{text}");
-    assert_eq!(taken_over[0]["keys"][1]["others"][0]["record"], json!(setting.fakes.id(4)));
+    assert!(
+        taken_over[0]["run"]
+            .as_str()
+            .is_some_and(|run| run.starts_with("customers-contacts-")),
+        "{text}"
+    );
+    assert_eq!(
+        taken_over[0]["keys"][1]["others"][0]["record"],
+        json!(setting.fakes.id(4))
+    );
     assert!(!text.contains("example.com"), "{text}");
 
     let (by_address, text) = setting.explain(&["--identity", "email=Office@example.com "]).await;
-    let records: Vec<&Value> = by_address.as_array().expect("records").iter().map(|found| &found["record"]).collect();
-    assert_eq!(records, [&json!(setting.fakes.id(0)), &json!(setting.fakes.id(1))], "{text}");
+    let records: Vec<&Value> = by_address
+        .as_array()
+        .expect("records")
+        .iter()
+        .map(|found| &found["record"])
+        .collect();
+    assert_eq!(
+        records,
+        [&json!(setting.fakes.id(0)), &json!(setting.fakes.id(1))],
+        "{text}"
+    );
     let (revealed, _) = setting.explain(&["--record", &record0, "--reveal"]).await;
     assert_eq!(revealed[0]["keys"][1]["value"], json!("office@example.com"));
     assert_eq!(revealed[0]["keys"][1]["valueIsAsDelivered"], json!(true));
@@ -157,7 +181,10 @@ async fn an_address_that_too_many_share_is_withdrawn_from_all_and_one_that_was_g
     assert!(message.contains("only by an asker who may read that key"), "{message}");
     let shown = setting.ferrygate(&["explain", "--record", &record0]).await;
     let shown = String::from_utf8(shown.stdout).expect("text");
-    assert!(shown.contains("email from Contact.Email: #") && !shown.contains("example.com"), "{shown}");
+    assert!(
+        shown.contains("email from Contact.Email: #") && !shown.contains("example.com"),
+        "{shown}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,12 +201,18 @@ async fn of_a_merge_the_loser_goes_first_and_the_record_that_stays_is_the_last_t
     let at = |wanted: &(String, usize, Option<String>)| calls.iter().position(|call| call == wanted);
     let aliased = at(&("alias".into(), 4, Some(winner.clone())));
     assert_eq!((at(&identify(4, None)), aliased), (Some(0), Some(1)), "{calls:?}");
-    assert_eq!(calls.last(), Some(&identify(2, Some("person2@example.com"))), "{calls:?}");
+    assert_eq!(
+        calls.last(),
+        Some(&identify(2, Some("person2@example.com"))),
+        "{calls:?}"
+    );
     assert_eq!(setting.run().await, []);
 
     let (stays, text) = setting.explain(&["--record", &format!("Contact/{winner}")]).await;
     assert_eq!(stays[0]["standsFor"][0]["record"], json!(setting.fakes.id(4)), "{text}");
-    let (lost, text) = setting.explain(&["--record", &format!("Contact/{}", setting.fakes.id(4))]).await;
+    let (lost, text) = setting
+        .explain(&["--record", &format!("Contact/{}", setting.fakes.id(4))])
+        .await;
     assert_eq!(
         (&lost[0]["goesOnAs"]["record"], &lost[0]["goesOnAs"]["relation"]),
         (&json!(winner), &json!("Merged")),
@@ -198,6 +231,36 @@ async fn a_record_that_is_deleted_and_undeleted_has_its_address_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_key_of_the_map_is_made_anew_and_everything_read_once() {
+    let setting = Setting::with(4).await;
+    setting.set(0, "Email", "office@example.com");
+    setting.set(1, "Email", "office@example.com");
+    setting.run().await;
+    std::fs::remove_file(setting.folder.path().join("state/default/customers/identity.key")).expect("removed");
+    setting.set(2, "Email", "office@example.com");
+    let mut calls = setting.run().await;
+    calls.sort();
+    assert_eq!(calls, [0, 1, 2].map(|number| identify(number, None)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suppressed_persons_answer_says_that_no_key_went_out() {
+    let setting = Setting::with(2).await;
+    setting.fakes.change(1, |contact| {
+        contact.fields.insert("HasOptedOutOfEmail".into(), json!(true));
+    });
+    setting.run().await;
+    let mut answers = Vec::new();
+    for number in 0..2 {
+        let (found, _) = setting
+            .explain(&["--record", &format!("Contact/{}", setting.fakes.id(number))])
+            .await;
+        answers.push(found[0]["suppressed"].clone());
+    }
+    assert_eq!(answers, [json!(false), json!(true)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_begins_to_track_a_key_reads_everything_once() {
     let setting = Setting::with(4).await;
     for number in 0..3 {
@@ -208,7 +271,10 @@ async fn a_version_that_begins_to_track_a_key_reads_everything_once() {
     std::fs::write(&path, tracked.replace("blockWhenSharedBy: 3, ", "")).expect("written");
     let mut before = setting.run().await;
     before.sort();
-    assert_eq!(before[..3], [0, 1, 2].map(|number| identify(number, Some("office@example.com"))));
+    assert_eq!(
+        before[..3],
+        [0, 1, 2].map(|number| identify(number, Some("office@example.com")))
+    );
     std::fs::write(&path, tracked).expect("written");
     let mut after = setting.run().await;
     after.sort();

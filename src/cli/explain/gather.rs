@@ -37,6 +37,8 @@ pub(super) struct Explanation {
     /// The version of the record that was last dealt with.
     pub(super) stamp: String,
     pub(super) deleted: bool,
+    /// Whether only a suppression was delivered, without a trait or an external id.
+    pub(super) suppressed: bool,
     /// The mapping and version that delivered it.
     pub(super) mapping: Option<String>,
     /// Whether that version is in the folder; otherwise the pipeline's present one says what keys and traits are.
@@ -123,7 +125,10 @@ impl<'n> Place<'n> {
     }
 
     pub(super) fn sink(&self) -> Option<&'n CdpSinkSpec> {
-        self.namespace.sinks.get(&self.pipeline.spec.sink_ref.name).map(|sink| &sink.spec)
+        self.namespace
+            .sinks
+            .get(&self.pipeline.spec.sink_ref.name)
+            .map(|sink| &sink.spec)
     }
 
     /// The mapping of this name and version or, where the folder lacks it, the pipeline's present one.
@@ -166,7 +171,7 @@ pub(super) fn explain(
     let spec = place.mapping(mapping.as_deref());
     let object = spec.and_then(|(spec, _)| spec.objects.iter().find(|object| object.object == place.stream.object));
     let mut keys = Vec::new();
-    for (kind, from, remembered) in considered(object, &found.keys) {
+    for (kind, from, remembered) in considered(object, &found.memory.keys) {
         keys.push(key(place, ledger, &found.record, object, (kind, from, remembered))?);
     }
     let trait_explained = match (trait_name, object, place.sink()) {
@@ -180,6 +185,7 @@ pub(super) fn explain(
         object: place.stream.object.clone(),
         stamp: found.stamp.to_string(),
         deleted: found.deleted,
+        suppressed: found.memory.suppressed || found.deleted || found.link.is_some(),
         mapping_is_there: spec.is_some_and(|(_, there)| there),
         mapping,
         delivered_at: found.delivered_at.map(|instant| instant.to_string()),
@@ -219,7 +225,11 @@ fn considered<'a>(
         let own = object.identity.iter().map(|key| (&*key.kind, &*key.from));
         let group = object.group.iter().map(|group| (&*group.kind, &*group.from));
         let subject = object.subject.iter().map(|subject| (&*subject.kind, &*subject.from));
-        keys.extend(own.chain(group).chain(subject).map(|(kind, from)| (kind, from, of(kind))));
+        keys.extend(
+            own.chain(group)
+                .chain(subject)
+                .map(|(kind, from)| (kind, from, of(kind))),
+        );
     }
     for key in remembered {
         if !keys.iter().any(|(kind, ..)| *kind == key.kind) {
@@ -246,12 +256,16 @@ fn key(
     let mut others = Vec::new();
     if let Some(hash) = hash.filter(|_| tracked) {
         let uses = ledger.uses(hash, SHOWN + 1)?;
-        others.extend(uses.into_iter().filter(|used| used.record != record).map(|used| OtherExplained {
-            record: used.record,
-            has_it_now: used.holds,
-            delivered: used.active,
-            since_run: used.first_run,
-        }));
+        others.extend(
+            uses.into_iter()
+                .filter(|used| used.record != record)
+                .map(|used| OtherExplained {
+                    record: used.record,
+                    has_it_now: used.holds,
+                    delivered: used.active,
+                    since_run: used.first_run,
+                }),
+        );
     }
     Ok(KeyExplained {
         kind: kind.to_owned(),
@@ -299,7 +313,10 @@ fn explain_trait(name: &str, object: &ObjectMapping, sink: &CdpSinkSpec) -> Trai
             rule.classification, sink.max_classification
         )
     } else {
-        format!("delivered as {:?}; null: {:?}, error: {:?}", rule.kind, rule.on_null, rule.on_error)
+        format!(
+            "delivered as {:?}; null: {:?}, error: {:?}",
+            rule.kind, rule.on_null, rule.on_error
+        )
     };
     TraitExplained {
         name: name.to_owned(),
@@ -308,7 +325,10 @@ fn explain_trait(name: &str, object: &ObjectMapping, sink: &CdpSinkSpec) -> Trai
             (None, Some(expression)) => format!("CEL: {expression}"),
             (None, None) => String::new(),
         },
-        transforms: transforms.iter().filter_map(|transform| serde_json::to_string(transform).ok()).collect(),
+        transforms: transforms
+            .iter()
+            .filter_map(|transform| serde_json::to_string(transform).ok())
+            .collect(),
         why,
         value: None,
     }

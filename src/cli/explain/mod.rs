@@ -28,7 +28,6 @@ const NOTHING: i32 = 1;
 
 /// Whom to explain, and how the answer is shown.
 #[derive(Debug, Args)]
-#[group(id = "whom", required = true, multiple = false, args = ["record", "identity"])]
 pub struct ExplainArgs {
     /// The folder with the YAML manifests of the four kinds and, for --reveal, of the Secrets that they name.
     #[arg(long)]
@@ -40,7 +39,7 @@ pub struct ExplainArgs {
     #[arg(long)]
     pipeline: Option<String>,
     /// A record: its CRM object and id, `Contact/003Qy00000AbCdE`.
-    #[arg(long, value_parser = pair::<'/'>)]
+    #[arg(long, value_parser = pair::<'/'>, required_unless_present = "identity", conflicts_with = "identity")]
     record: Option<Pair>,
     /// All records with a value of an identity: `email=ada@example.com`. The mapping's transforms are applied to it.
     #[arg(long, value_parser = pair::<'='>)]
@@ -121,7 +120,9 @@ async fn explain(args: &ExplainArgs) -> Result<Vec<Explanation>, ExplainError> {
     let mut found = Vec::new();
     for (name, namespace) in manifests.namespaces() {
         let pipelines = namespace.pipelines.values();
-        for pipeline in pipelines.filter(|pipeline| args.pipeline.as_ref().is_none_or(|name| *name == pipeline.name_any())) {
+        for pipeline in
+            pipelines.filter(|pipeline| args.pipeline.as_ref().is_none_or(|name| *name == pipeline.name_any()))
+        {
             for place in places(args, name, namespace, pipeline) {
                 found.extend(explain_in(args, &place).await?);
             }
@@ -147,7 +148,9 @@ fn places<'n>(args: &ExplainArgs, name: &str, namespace: &'n Namespace, pipeline
 }
 
 async fn explain_in(args: &ExplainArgs, place: &Place<'_>) -> Result<Vec<Explanation>, ExplainError> {
-    let Some(ledger) = place.ledger()? else { return Ok(Vec::new()) };
+    let Some(ledger) = place.ledger()? else {
+        return Ok(Vec::new());
+    };
     let ids = match (&args.record, &args.identity) {
         (Some(Pair(_, id)), _) => vec![id.clone()],
         (None, Some(Pair(kind, value))) => {
@@ -159,7 +162,12 @@ async fn explain_in(args: &ExplainArgs, place: &Place<'_>) -> Result<Vec<Explana
     let mut found = Vec::new();
     for id in ids {
         if let Some(whereabouts) = ledger.record(&id)? {
-            found.push(gather::explain(place, &ledger, whereabouts, args.trait_name.as_deref())?);
+            found.push(gather::explain(
+                place,
+                &ledger,
+                whereabouts,
+                args.trait_name.as_deref(),
+            )?);
         }
     }
     if args.reveal {

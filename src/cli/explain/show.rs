@@ -28,7 +28,11 @@ fn paragraph(text: &mut String, explanation: &Explanation) -> std::fmt::Result {
         ..
     } = explanation;
     writeln!(text, "{object}/{record} in {pipeline}, stream {stream}, at sink {sink}")?;
-    let deleted = if explanation.deleted { ", deleted in the CRM" } else { "" };
+    let deleted = if explanation.deleted {
+        ", deleted in the CRM"
+    } else {
+        ""
+    };
     writeln!(text, "  version       {stamp}{deleted}")?;
     match (&explanation.delivered_at, &explanation.run) {
         (Some(at), Some(run)) => writeln!(text, "  delivered     {at} by run {run}")?,
@@ -43,15 +47,33 @@ fn paragraph(text: &mut String, explanation: &Explanation) -> std::fmt::Result {
         };
         writeln!(text, "  mapping       {mapping}{note}")?;
     }
+    if explanation.suppressed {
+        writeln!(
+            text,
+            "  suppressed    only its user id and the denied purposes were delivered: no trait, no other key"
+        )?;
+    }
     if let Some(letter) = &explanation.dead_letter {
         writeln!(text, "  dead letter   {letter}")?;
     }
     if let Some(link) = &explanation.goes_on_as {
-        let by = link.run.as_ref().map(|run| format!(" by run {run}")).unwrap_or_default();
-        writeln!(text, "  goes on as    {} ({}, told {}{by})", link.record, link.relation, link.delivered_at)?;
+        let by = link
+            .run
+            .as_ref()
+            .map(|run| format!(" by run {run}"))
+            .unwrap_or_default();
+        writeln!(
+            text,
+            "  goes on as    {} ({}, told {}{by})",
+            link.record, link.relation, link.delivered_at
+        )?;
     }
     for link in &explanation.stands_for {
-        writeln!(text, "  stands for    {} ({}, told {})", link.record, link.relation, link.delivered_at)?;
+        writeln!(
+            text,
+            "  stands for    {} ({}, told {})",
+            link.record, link.relation, link.delivered_at
+        )?;
     }
     match chosen(&explanation.keys) {
         Some(key) => writeln!(text, "  user id       {} {}", key.kind, value_of(key))?,
@@ -59,9 +81,20 @@ fn paragraph(text: &mut String, explanation: &Explanation) -> std::fmt::Result {
     }
     writeln!(text, "  keys considered, in order of precedence:")?;
     for key in &explanation.keys {
-        writeln!(text, "    {} from {object}.{}: {} {}", key.kind, key.from, value_of(key), key.why)?;
+        writeln!(
+            text,
+            "    {} from {object}.{}: {} {}",
+            key.kind,
+            key.from,
+            value_of(key),
+            key.why
+        )?;
         for other in &key.others {
-            let has = if other.has_it_now { "has it now" } else { "has given it up" };
+            let has = if other.has_it_now {
+                "has it now"
+            } else {
+                "has given it up"
+            };
             let told = match (&other.since_run, other.delivered) {
                 (Some(run), true) => format!("known by it at the CDP since run {run}"),
                 (Some(run), false) => format!("told to the CDP first by run {run}, and no more"),

@@ -1,10 +1,10 @@
 //! Identity keys: what is wrong with them, and what the plan makes of them.
 
 use super::{lines, mapping, sink};
+use crate::api::MappingVersionSpec;
 use crate::identity::{Refusal, Relation, Successor};
 use crate::mapping::Plan;
 use crate::record::{Field, Record};
-use crate::api::MappingVersionSpec;
 use jiff::Timestamp;
 
 const KEYS: &str = "\
@@ -74,11 +74,17 @@ fn what_is_wrong_with_a_keys_rules_is_told_with_its_path() {
         let found = lines(&Plan::check_spec(&mapping(&KEYS.replace(before, after)))).join("\n");
         let start = expected.split("leave \"3b66").next().unwrap_or_default();
         assert!(
-            if expected.contains("3b66") { found.starts_with(start) } else { found == expected },
+            if expected.contains("3b66") {
+                found.starts_with(start)
+            } else {
+                found == expected
+            },
             "{after}: {found}"
         );
     }
-    let none = KEYS.replace("from: Id}", "from: Id, role: Informational}").replace("blockWhenSharedBy: 3", "role: Informational");
+    let none = KEYS
+        .replace("from: Id}", "from: Id, role: Informational}")
+        .replace("blockWhenSharedBy: 3", "role: Informational");
     assert_eq!(
         lines(&Plan::check_spec(&mapping(&none))),
         ["spec.objects[0].identity: every key is Informational, and none says who a record is; make one Identifying"]
@@ -87,12 +93,13 @@ fn what_is_wrong_with_a_keys_rules_is_told_with_its_path() {
 
 #[test]
 fn what_only_the_sink_makes_wrong_with_a_key_is_told_with_its_path() {
-    let spec = mapping(
-        &KEYS
-            .replace("from: Id}", "from: Id, role: Informational}")
-            .replace("{kind: crm_id, from: MasterRecordId}", "{kind: email, from: MasterRecordId}"),
-    );
-    let found = Plan::compile(&spec, "Contact", &sink(&[])).map(|_| ()).expect_err("refused");
+    let spec = mapping(&KEYS.replace("from: Id}", "from: Id, role: Informational}").replace(
+        "{kind: crm_id, from: MasterRecordId}",
+        "{kind: email, from: MasterRecordId}",
+    ));
+    let found = Plan::compile(&spec, "Contact", &sink(&[]))
+        .map(|_| ())
+        .expect_err("refused");
     assert_eq!(
         lines(&found),
         [
@@ -125,7 +132,11 @@ fn a_blocked_value_is_left_out_and_another_one_delivered() {
         let mapped = plan.map(&record).expect("mapped");
         let found = mapped.external_ids.iter().find(|(kind, _)| *kind == "email");
         let key = plan.keys(&record).find(|key| key.kind == "email").expect("a key");
-        assert_eq!((found.map(|(_, id)| &**id), key.barred), (delivered, barred), "{email:?}");
+        assert_eq!(
+            (found.map(|(_, id)| &**id), key.barred),
+            (delivered, barred),
+            "{email:?}"
+        );
     }
 }
 
@@ -152,7 +163,13 @@ fn a_record_goes_on_as_the_one_that_its_field_names_and_never_as_itself() {
     ];
     for (master, expected) in cases {
         let fields: Vec<Field> = (plan.fields().iter())
-            .map(|name| if name == "MasterRecordId" { master.clone() } else { Field::Null })
+            .map(|name| {
+                if name == "MasterRecordId" {
+                    master.clone()
+                } else {
+                    Field::Null
+                }
+            })
             .collect();
         let relation = Relation::Merged;
         assert_eq!(

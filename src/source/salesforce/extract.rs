@@ -202,7 +202,12 @@ async fn read(
 
     // Each query is small enough for one page.
     let mut by_ids = selection.ids.as_deref().map(|ids| ids.chunks(IDS));
-    let mut next_ids = || by_ids.as_mut().and_then(Iterator::next).map(|ids| query(Start::Among(ids)));
+    let mut next_ids = || {
+        by_ids
+            .as_mut()
+            .and_then(Iterator::next)
+            .map(|ids| query(Start::Among(ids)))
+    };
     let mut target = match (&selection.ids, selection.from) {
         (Some(_), _) => match next_ids() {
             Some(first) => first,

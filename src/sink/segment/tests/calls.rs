@@ -222,12 +222,32 @@ fn a_person_who_goes_on_as_another_one_is_suppressed_and_then_aliased() {
     let calls: Vec<Json> = serde_json::from_str(&format!("[{}]", String::from_utf8(out).unwrap())).unwrap();
     assert_eq!(encoded, Ok(Encoded { calls: 2 }));
     assert_eq!(
-        [&calls[0]["type"], &calls[0]["userId"], &calls[0]["traits"], &calls[0]["context"]["externalIds"]],
-        [&Json::from("identify"), &Json::from("003Qy00000AbCdE"), &Json::Null, &Json::Null]
+        [
+            &calls[0]["type"],
+            &calls[0]["userId"],
+            &calls[0]["traits"],
+            &calls[0]["context"]["externalIds"]
+        ],
+        [
+            &Json::from("identify"),
+            &Json::from("003Qy00000AbCdE"),
+            &Json::Null,
+            &Json::Null
+        ]
     );
     assert_eq!(
-        [&calls[1]["type"], &calls[1]["previousId"], &calls[1]["userId"], &calls[1]["traits"]],
-        [&Json::from("alias"), &Json::from("003Qy00000AbCdE"), &Json::from("003Survivor"), &Json::Null]
+        [
+            &calls[1]["type"],
+            &calls[1]["previousId"],
+            &calls[1]["userId"],
+            &calls[1]["traits"]
+        ],
+        [
+            &Json::from("alias"),
+            &Json::from("003Qy00000AbCdE"),
+            &Json::from("003Survivor"),
+            &Json::Null
+        ]
     );
     assert_ne!(calls[0]["messageId"], calls[1]["messageId"]);
 }
