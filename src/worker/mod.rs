@@ -18,6 +18,7 @@ mod in_flight;
 mod prepare;
 pub mod probe;
 pub mod publish;
+mod readings;
 mod resolve;
 mod stop;
 mod sync;

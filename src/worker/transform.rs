@@ -50,6 +50,8 @@ pub(super) struct Rules {
     pub(super) empty: bool,
     /// Which reading of the stream this is.
     pub(super) reading: Reading,
+    /// Records with a later stamp were modified after the run had read the keys: the next run must read them again.
+    pub(super) settled_as_of: Option<Timestamp>,
     /// What makes the hashes of the identity map.
     pub(super) secret: Secret,
 }
@@ -151,7 +153,7 @@ struct Work<'r> {
 /// The page at hand.
 struct Context<'p> {
     extracted_at: Timestamp,
-    /// Records with a later stamp were modified while the query was paged through.
+    /// Records with a later stamp were modified while the query was paged through, or after the keys were read.
     complete_as_of: Timestamp,
     /// An empty store does not hold a record with an older stamp.
     unseen_before: Timestamp,
@@ -165,7 +167,11 @@ impl Work<'_> {
         self.in_flight.committed(committed);
         let mut context = Context {
             extracted_at: arrival.extracted_at,
-            complete_as_of: arrival.complete_as_of.unwrap_or(Timestamp::MAX),
+            complete_as_of: [arrival.complete_as_of, self.rules.settled_as_of]
+                .into_iter()
+                .flatten()
+                .min()
+                .unwrap_or(Timestamp::MAX),
             unseen_before: match arrival.complete_as_of {
                 Some(instant) if self.rules.empty => instant.checked_sub(LATE).unwrap_or(Timestamp::MIN),
                 _ => Timestamp::MIN,
