@@ -244,10 +244,11 @@ proptest! {
                 } else {
                     Verdict::ExternalId
                 };
-                // Who wasn't in the run, and whose value nobody touched, keeps its verdict.
-                let touched = run.changes.contains_key(record) || sharing.iter().any(|other| run.changes.contains_key(other));
-                if touched {
+                // Who wasn't in the run is judged again only where that changes what is delivered: a refusal keeps its reason.
+                if run.changes.contains_key(record) {
                     prop_assert_eq!(*verdict, expected, "record {} of {:?}", record, history);
+                } else if sharing.iter().any(|other| run.changes.contains_key(other)) {
+                    prop_assert_eq!(verdict.is_delivered(), expected.is_delivered(), "record {} of {:?}", record, history);
                 }
                 if *verdict == Verdict::ExternalId {
                     prop_assert!(sharing.len() < THRESHOLD as usize, "{:?}", history);
