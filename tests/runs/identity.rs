@@ -221,6 +221,34 @@ async fn of_a_merge_the_loser_goes_first_and_the_record_that_stays_is_the_last_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_converted_record_is_suppressed_and_aliased_once_and_delivered_again_where_the_conversion_is_undone() {
+    let setting = Setting::with(2).await;
+    let path = setting.folder.path().join("all.yaml");
+    let merged = std::fs::read_to_string(&path).expect("manifests");
+    let converted = merged
+        .replace("mergedInto:", "convertedInto:")
+        .replace("blockWhenSharedBy: 3, ", "");
+    std::fs::write(&path, converted).expect("written");
+    setting.run().await;
+    // The contact is of another stream.
+    setting.set(1, "MasterRecordId", "003Contact");
+    let alias = ("alias".into(), 1, Some("003Contact".into()));
+    assert_eq!(setting.run().await, [identify(1, None), alias]);
+    setting.set(1, "Stage__c", "later");
+    assert_eq!(setting.run().await, []);
+    let record = format!("Contact/{}", setting.fakes.id(1));
+    let (lead, text) = setting.explain(&["--record", &record]).await;
+    assert_eq!(lead[0]["goesOnAs"]["relation"], json!("Converted"), "{text}");
+
+    setting
+        .fakes
+        .change(1, |contact| drop(contact.fields.remove("MasterRecordId")));
+    assert_eq!(setting.run().await, [identify(1, Some("person1@example.com"))]);
+    let (lead, text) = setting.explain(&["--record", &record]).await;
+    assert_eq!(lead[0]["goesOnAs"], json!(null), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_is_deleted_and_undeleted_has_its_address_back() {
     let setting = Setting::with(3).await;
     setting.run().await;
