@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
-use ferrygate::identity::{self, Evidence, Key, KeyHash, Place, Refusal, Resolved, Secret, Verdict};
+use ferrygate::identity::{
+    self, Evidence, Key, KeyHash, Place, Refusal, Relation, Resolved, Secret, Successor, Verdict,
+};
 use ferrygate::state::{Between, ConsentEnd, Entries, Entry, Fate, Opening, Store};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -16,16 +18,30 @@ const THRESHOLD: u32 = 3;
 /// What the CRM shows of each record that changed before a run: its value, or none where it was deleted or has none.
 type Changes = BTreeMap<usize, Option<usize>>;
 
-/// A run: what changed, and the orders in which its readings deliver.
+/// A run: what changed, who was merged into whom, and the orders in which its readings deliver.
 #[derive(Clone, Debug)]
 struct Run {
     changes: Changes,
+    merges: BTreeMap<usize, usize>,
     orders: [u64; 2],
 }
 
 fn any_run() -> impl Strategy<Value = Run> {
     let changes = prop::collection::btree_map(0..RECORDS, prop::option::weighted(0.8, 0..VALUES), 1..=RECORDS);
-    (changes, any::<[u64; 2]>()).prop_map(|(changes, orders)| Run { changes, orders })
+    let merge = prop::option::weighted(0.3, (0..RECORDS, 0..RECORDS));
+    (changes, merge, any::<[u64; 2]>()).prop_map(|(mut changes, merge, orders)| {
+        let merges: BTreeMap<_, _> = merge.into_iter().filter(|(loser, winner)| loser != winner).collect();
+        // The CRM deletes who loses a merge, and keeps the one that stays.
+        for (loser, winner) in &merges {
+            changes.insert(*loser, None);
+            changes.entry(*winner).or_insert(Some(0));
+        }
+        Run {
+            changes,
+            merges,
+            orders,
+        }
+    })
 }
 
 /// A stream's state, and what the CRM shows now.
@@ -34,6 +50,8 @@ struct World {
     secret: Secret,
     shown: Changes,
     verdicts: BTreeMap<usize, Verdict>,
+    /// The records of the last run, in the order in which they were delivered.
+    delivered: Vec<usize>,
     epoch: i64,
 }
 
@@ -44,6 +62,7 @@ impl World {
             secret: Secret::new(&[1; 32]),
             shown: Changes::new(),
             verdicts: BTreeMap::new(),
+            delivered: Vec::new(),
             epoch: 0,
         }
     }
@@ -53,8 +72,9 @@ impl World {
     }
 
     /// One run, as the worker does it: keys, records, and those once more whose verdict others have changed.
-    fn run(&mut self, changes: &Changes, order: u64) {
+    fn run(&mut self, Run { changes, merges, .. }: &Run, order: u64) {
         self.epoch += 1;
+        self.delivered.clear();
         self.shown.extend(changes.clone());
         let opening = Opening {
             directory: self.folder.path(),
@@ -74,32 +94,49 @@ impl World {
         for record in shuffled(changes.keys().copied().collect(), order) {
             entries.observe(&id(record), "email", self.shown[&record].map(|value| self.hash(value)));
         }
+        for (loser, winner) in merges {
+            self.delivered.push(*loser);
+            let successor = Successor {
+                relation: Relation::Merged,
+                id: &id(*winner),
+            };
+            entries.succeed(&id(*loser), &successor);
+        }
         store.apply(&entries, Timestamp::UNIX_EPOCH).expect("applied");
         store.tracked([("email", "v1")]).expect("tracked");
         store.commit().expect("committed");
-        self.deliver(
-            &mut store,
-            shuffled(changes.keys().copied().collect(), order.rotate_left(7)),
-        );
+        let records = changes.keys().copied().filter(|record| !merges.contains_key(record));
+        self.deliver(&mut store, shuffled(records.collect(), order.rotate_left(7)));
+        self.deliver_deleted(&mut store, merges.keys());
         store.settle([("email", THRESHOLD)]).expect("settled");
         store.commit().expect("committed");
-        let again = store.again(false, "", 100).expect("ids");
-        let again = again.iter().map(|id| id[3..].parse().expect("a number")).collect();
-        self.deliver(&mut store, shuffled(again, order.rotate_left(13)));
+        for forced in [true, false] {
+            let again = store.again(forced, "", 100).expect("ids");
+            let again = again.iter().map(|id| id[3..].parse().expect("a number")).collect();
+            self.deliver(&mut store, shuffled(again, order.rotate_left(13)));
+        }
         store.delivered_again().expect("noted");
         store.commit().expect("committed");
+    }
+
+    /// What the store learns of the losers of merges.
+    fn deliver_deleted<'r>(&mut self, store: &mut Store, records: impl Iterator<Item = &'r usize>) {
+        let before = self.delivered.clone();
+        self.deliver(store, records.copied().collect());
+        self.delivered = before;
     }
 
     /// Delivers records one by one, each lasting before the next one is judged: the worst that can be for an order.
     fn deliver(&mut self, store: &mut Store, records: Vec<usize>) {
         for record in records {
             let mut blob = Vec::new();
+            self.delivered.push(record);
             let value = self.shown[&record];
             let id = id(record);
             if let Some(value) = value {
                 let resolved = self.resolve(store, &id, value);
                 self.verdicts.insert(record, resolved.verdict);
-                identity::remember(&[resolved], &self.secret, &mut blob);
+                identity::remember(&[resolved], false, &self.secret, &mut blob);
             } else {
                 self.verdicts.remove(&record);
             }
@@ -188,7 +225,11 @@ proptest! {
         let mut known: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
         for run in &history {
             for (world, order) in worlds.iter_mut().zip(run.orders) {
-                world.run(&run.changes, order);
+                world.run(run, order);
+                for (loser, winner) in &run.merges {
+                    let last = |record| world.delivered.iter().rposition(|delivered| delivered == record);
+                    prop_assert!(last(loser) < last(winner), "the one that stays is heard last: {:?}", history);
+                }
             }
             let [one, other] = &worlds;
             prop_assert_eq!(&one.verdicts, &other.verdicts, "{:?}", history);
@@ -205,10 +246,11 @@ proptest! {
                 } else {
                     Verdict::ExternalId
                 };
-                // Who wasn't in the run, and whose value nobody touched, keeps its verdict.
-                let touched = run.changes.contains_key(record) || sharing.iter().any(|other| run.changes.contains_key(other));
-                if touched {
+                // Who wasn't in the run is judged again only where that changes what is delivered: a refusal keeps its reason.
+                if run.changes.contains_key(record) {
                     prop_assert_eq!(*verdict, expected, "record {} of {:?}", record, history);
+                } else if sharing.iter().any(|other| run.changes.contains_key(other)) {
+                    prop_assert_eq!(verdict.is_delivered(), expected.is_delivered(), "record {} of {:?}", record, history);
                 }
                 if *verdict == Verdict::ExternalId {
                     prop_assert!(sharing.len() < THRESHOLD as usize, "{:?}", history);

@@ -13,7 +13,7 @@ mod resolve;
 mod rules;
 mod secret;
 
-pub use remembered::{Remembered, recall, remember};
+pub use remembered::{Memory, Remembered, recall, remember};
 pub use resolve::{Evidence, Key, Place, Refusal, Resolved, Verdict, resolve};
 pub use rules::{BlockedValues, KeyRule};
 pub use secret::{KeyHash, Secret, SecretError};

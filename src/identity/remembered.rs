@@ -1,6 +1,6 @@
 //! A record's verdicts as the state store keeps them, in few bytes: a row has them for every record.
 //!
-//! After a byte for the form's version, per key: a byte each for the verdict and for whether it is tracked, two for the
+//! After a byte for the form's version, and one for whether only a suppression was delivered, per key: a byte each for the verdict and for whether it is tracked, two for the
 //! threshold of a shared value, a byte for the length of the kind, the kind, a byte for whether there is a hash, and its 16.
 
 use super::{KeyHash, Refusal, Resolved, Secret, Verdict};
@@ -21,9 +21,18 @@ pub struct Remembered {
     pub hash: Option<KeyHash>,
 }
 
+/// What the state store remembers of a record's keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Whether the record was delivered as a suppression alone: then with its user id or group id, and no other key.
+    pub suppressed: bool,
+    /// The keys, in the order in which they were judged.
+    pub keys: Vec<Remembered>,
+}
+
 /// Appends a record's verdicts to `out`.
-pub fn remember(resolved: &[Resolved<'_>], secret: &Secret, out: &mut Vec<u8>) {
-    out.push(VERSION);
+pub fn remember(resolved: &[Resolved<'_>], suppressed: bool, secret: &Secret, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[VERSION, u8::from(suppressed)]);
     for Resolved { key, verdict } in resolved {
         let (code, threshold) = code(*verdict);
         // A mapping's kinds have 63 bytes at most.
@@ -43,16 +52,17 @@ pub fn remember(resolved: &[Resolved<'_>], secret: &Secret, out: &mut Vec<u8>) {
 }
 
 /// Reads what [`remember`] wrote. Bytes of another form tell nothing.
-pub fn recall(bytes: &[u8]) -> Vec<Remembered> {
-    let mut keys = Vec::new();
-    let Some((&VERSION, mut rest)) = bytes.split_first() else {
-        return keys;
+pub fn recall(bytes: &[u8]) -> Memory {
+    let mut memory = Memory::default();
+    let Some((&[VERSION, suppressed], mut rest)) = bytes.split_first_chunk::<2>() else {
+        return memory;
     };
+    memory.suppressed = suppressed == 1;
     while let Some((key, after)) = next(rest) {
-        keys.push(key);
+        memory.keys.push(key);
         rest = after;
     }
-    keys
+    memory
 }
 
 fn next(bytes: &[u8]) -> Option<(Remembered, &[u8])> {
@@ -142,7 +152,7 @@ mod tests {
             verdict,
         });
         let mut bytes = Vec::new();
-        remember(&resolved, &secret, &mut bytes);
+        remember(&resolved, true, &secret, &mut bytes);
         let recalled = recall(&bytes);
         let expected = verdicts.map(|verdict| Remembered {
             kind: "email".into(),
@@ -151,8 +161,14 @@ mod tests {
             hash: (!matches!(verdict, Verdict::Refused(Refusal::Absent | Refusal::Unreadable)))
                 .then(|| secret.hash("email", "ada@example.com")),
         });
-        assert_eq!(recalled, expected);
+        assert_eq!(
+            (recalled.suppressed, recalled.keys.as_slice()),
+            (true, expected.as_slice())
+        );
         assert!(!bytes.windows(3).any(|window| window == b"ada"));
-        assert_eq!((recall(&[]), recall(&[9, 1, 2])), (vec![], vec![]));
+        assert_eq!(
+            [recall(&[]), recall(&[9, 1, 2])],
+            [Memory::default(), Memory::default()]
+        );
     }
 }

@@ -169,7 +169,7 @@ impl Writer<'_> {
         self.connection
             .prepare_cached("UPDATE identity_used SET active = 0 WHERE record = ?1 AND active = 1")?
             .execute([record])?;
-        for key in recall(identity) {
+        for key in recall(identity).keys {
             let Some(hash) = key.hash.filter(|_| key.tracked && key.verdict.is_delivered()) else {
                 continue;
             };

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::store::{DELETED, instant};
 use super::{StateError, file_of, schema};
-use crate::identity::{KeyHash, Remembered, recall};
+use crate::identity::{KeyHash, Memory, recall};
 
 /// A stream's store, read to explain what was delivered.
 #[derive(Debug)]
@@ -27,12 +27,12 @@ pub struct Whereabouts {
     pub deleted: bool,
     /// Whether it is a dead letter: where, and by which rule.
     pub dead_letter: Option<(String, String)>,
-    /// When it was last delivered: acknowledged by the CDP, or taken note of as unchanged by none.
+    /// When it was last delivered, and acknowledged by the CDP.
     pub delivered_at: Option<Timestamp>,
     /// The run that delivered it, and the mapping with its version.
     pub delivered_by: Option<(String, String)>,
-    /// The verdicts on its keys, in the order in which they were judged.
-    pub keys: Vec<Remembered>,
+    /// The verdicts on its keys, and whether it was only suppressed.
+    pub memory: Memory,
     /// The record that it goes on as.
     pub link: Option<Link>,
     /// The records that go on as this one.
@@ -127,7 +127,7 @@ impl Ledger {
                                 None => None,
                             },
                             delivered_by: row.get::<_, Option<String>>(3)?.zip(row.get(4)?),
-                            keys: recall(&identity.unwrap_or_default()),
+                            memory: recall(&identity.unwrap_or_default()),
                             link: None,
                             links_here: Vec::new(),
                         })

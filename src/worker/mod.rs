@@ -19,6 +19,7 @@ mod in_flight;
 mod prepare;
 pub mod probe;
 pub mod publish;
+mod readings;
 mod resolve;
 mod schema;
 mod stop;

@@ -21,6 +21,8 @@ pub(super) struct Opened {
     pub(super) empty: bool,
     /// Whether the identity map knows every value of the tracked keys; otherwise everything must be read.
     pub(super) knows_keys: bool,
+    /// The tracked keys.
+    pub(super) tracked: Vec<TrackedKey>,
     /// What makes the hashes of the identity map.
     pub(super) secret: Secret,
     /// What a person must know of it.
@@ -74,7 +76,7 @@ pub(super) fn mapping_name(spec: &RunSpec) -> String {
 }
 
 /// Opens the stream's store, and decides where the run begins.
-pub(super) fn open(spec: &RunSpec, tracked: &[TrackedKey]) -> Result<Opened, Stop> {
+pub(super) fn open(spec: &RunSpec, mut tracked: Vec<TrackedKey>) -> Result<Opened, Stop> {
     let mapping = mapping_name(spec);
     let (mut store, remembered) = Store::open(&spec.opening(&mapping))?;
     let Remembered { origin, empty } = remembered;
@@ -101,9 +103,25 @@ pub(super) fn open(spec: &RunSpec, tracked: &[TrackedKey]) -> Result<Opened, Sto
             ));
         }
     }
-    let knows_keys = store.track(tracked.iter().map(|key| (&*key.kind, &*key.definition)))?;
     let secret = Secret::read_or_make(&spec.state_directory)
         .map_err(|error| Stop::new(Outcome::StateUnavailable, error.to_string()))?;
+    // Under another key the same values have other hashes: what the map knows says nothing then.
+    let name = secret.hash("", "");
+    tracked
+        .iter_mut()
+        .for_each(|key| key.definition = format!("{} {name}", key.definition));
+    let knows_keys = store.track(tracked.iter().map(|key| (&*key.kind, &*key.definition)))?;
+    let merges = spec
+        .mapping
+        .objects
+        .iter()
+        .any(|mapping| mapping.object == spec.stream.object && mapping.merged_into.is_some());
+    if merges && spec.stream.deletes == Deletes::Ignore {
+        notes.push(
+            "the mapping says mergedInto, and the stream ignores deletes: it sees no merge; set deletes: Suppress"
+                .to_owned(),
+        );
+    }
     store.name_purposes(purposes(spec));
     // Made lasting before anything is read, so that a run after a kill does not have to decide again.
     store.commit()?;
@@ -111,6 +129,7 @@ pub(super) fn open(spec: &RunSpec, tracked: &[TrackedKey]) -> Result<Opened, Sto
         store,
         empty,
         knows_keys,
+        tracked,
         secret,
         notes,
     })

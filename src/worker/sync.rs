@@ -15,15 +15,15 @@ use tokio_util::task::AbortOnDropHandle;
 use super::checkpoint::{self, Told};
 use super::expired::Expired;
 use super::extract::{self, Extracted};
-use super::prepare::{self, Connected, Opened, TrackedKey};
+use super::prepare::{self, Connected, Opened};
+use super::readings::{Ended, Readings};
 use super::stop::Stop;
-use super::transform::{self, Channels, Reading, Rules};
+use super::transform::{self, Channels, Rules};
 use super::{Progress, Publish, RunResult, RunSpec, deliver, schema};
 use crate::api::common::Outcome;
 use crate::api::sync_pipeline::{Counts, Reconciliation, StreamSchema};
-use crate::consent::Gate;
 use crate::secrets::Secrets;
-use crate::source::{Selection, Source, SourceError};
+use crate::source::{Source, SourceError};
 use crate::state::{Cause, Store};
 
 /// How often progress is published at most.
@@ -34,9 +34,6 @@ const PUBLISH_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long, after SIGTERM, what is under way may take to be acknowledged. A pod has 30 seconds by default.
 const DRAIN_WITHIN: Duration = Duration::from_secs(20);
-
-/// How many ids are asked for at once when records are delivered again.
-const AGAIN: usize = 10_000;
 
 /// How many causes of dead letters a run's report names: the message has to be readable in `kubectl describe`.
 const CAUSES_SHOWN: usize = 3;
@@ -96,8 +93,8 @@ pub async fn sync(
 
 /// What is known of the run so far, whatever happens next.
 #[derive(Default)]
-struct Report {
-    progress: Progress,
+pub(super) struct Report {
+    pub(super) progress: Progress,
     schema: Option<StreamSchema>,
     notes: Vec<String>,
 }
@@ -117,16 +114,16 @@ async fn run(
     report: &mut Report,
 ) -> Result<(), Stop> {
     let plan = prepare::compile(spec, secrets)?;
-    let keys_plan = prepare::compile_keys(spec, &plan)?;
     let tracked = prepare::tracked(&plan);
     let opened = {
-        let (spec, tracked) = (spec.clone(), tracked.clone());
-        blocking("state", move || prepare::open(&spec, &tracked)).await?
+        let spec = spec.clone();
+        blocking("state", move || prepare::open(&spec, tracked)).await?
     };
     let Opened {
         mut store,
         empty,
         knows_keys,
+        tracked,
         secret,
         notes,
     } = opened?;
@@ -147,78 +144,23 @@ async fn run(
             schema::look(&spec, &description, &mut store).map(|look| (store, look))
         })
     };
-    let (mut store, look) = looked.await??;
+    let (store, look) = looked.await??;
     report.schema = Some(look.schema);
     if let Some(stop) = look.stop {
         return Err(stop);
     }
-    // A key that was not tracked before is known of no record that the watermark has passed.
-    let from = report.progress.watermark.clone().filter(|_| knows_keys);
-    let selection = prepare::selection(spec, &plan, from.as_ref());
-    let expired = if store.keeps_ends() {
-        Some(Expired {
-            source: source.clone(),
-            selection: selection.clone(),
-            reader: store.reader()?,
-            by: Timestamp::now(),
-        })
-    } else {
-        None
+    let readings = Readings {
+        spec,
+        source: &source,
+        sink: &sink,
+        publisher,
+        shutdown,
+        empty,
+        knows_keys,
+        tracked: &tracked,
+        secret: &secret,
     };
-    let rules = |plan, reading| Rules {
-        pipeline: format!("{}/{}", spec.namespace, spec.pipeline),
-        stream: spec.stream.name.clone(),
-        run: spec.run.clone(),
-        epoch: spec.epoch,
-        mapping: spec.mapping.mapping.clone(),
-        mapping_version: spec.mapping.version.clone(),
-        object: spec.stream.object.clone(),
-        plan,
-        gate: Gate::new(&spec.sink),
-        sink: sink.clone(),
-        // The reading of keys may have brought some already.
-        empty: empty && reading == Reading::Records && tracked.is_empty(),
-        reading,
-        secret: secret.clone(),
-    };
-    let mut ended = Ok(Extracted::All(None));
-    if let Some(keys_plan) = keys_plan {
-        let extract = source.extract(prepare::selection(spec, &keys_plan, from.as_ref()));
-        let rules = Arc::new(rules(keys_plan, Reading::Keys));
-        (store, ended) = stages(extract, None, rules, store, publisher, shutdown, report).await?;
-        if matches!(ended, Ok(Extracted::All(_))) {
-            let keys = tracked.clone();
-            let known = blocking("state", move || know_keys(store, &keys));
-            store = known.await??;
-        }
-    }
-    let reads_keys = !tracked.is_empty() || plan.reads_keys_first();
-    let rules = Arc::new(rules(plan, Reading::Records));
-    if matches!(ended, Ok(Extracted::All(_))) {
-        (store, ended) = stages(
-            source.extract(selection.clone()),
-            expired,
-            rules.clone(),
-            store,
-            publisher,
-            shutdown,
-            report,
-        )
-        .await?;
-    }
-    if reads_keys && matches!(ended, Ok(Extracted::All(_))) {
-        let again = Again {
-            source: &source,
-            selection,
-            rules,
-        };
-        let complete = ended;
-        (store, ended) = again.run(store, tracked, publisher, shutdown, report).await?;
-        ended = ended.and_then(|extracted| match extracted {
-            Extracted::All(_) => complete,
-            Extracted::Cut => Ok(Extracted::Cut),
-        });
-    }
+    let (mut store, ended) = readings.all(store, plan, report).await?;
     let ended = match ended {
         Ok(Extracted::All(complete_as_of)) => {
             let finished = blocking("state", move || {
@@ -253,92 +195,8 @@ async fn run(
     }
 }
 
-/// The map knows all values of the tracked keys, once every one of them was read.
-fn know_keys(mut store: Store, keys: &[TrackedKey]) -> Result<Store, Stop> {
-    store.tracked(keys.iter().map(|key| (&*key.kind, &*key.definition)))?;
-    store.commit()?;
-    Ok(store)
-}
-
-/// The delivery of records once more, for what became of others.
-struct Again<'a> {
-    source: &'a Source,
-    selection: Selection,
-    rules: Arc<Rules>,
-}
-
-impl Again<'_> {
-    async fn run(
-        self,
-        store: Store,
-        tracked: Vec<TrackedKey>,
-        publisher: &impl Publish,
-        shutdown: &CancellationToken,
-        report: &mut Report,
-    ) -> Result<(Store, Result<Extracted, Stop>), Stop> {
-        let Again {
-            source,
-            selection,
-            rules,
-        } = self;
-        let mut rules = Arc::try_unwrap(rules).map_err(|_| Stop::defect("transform"))?;
-        let settled = blocking("state", move || settle(store, &tracked));
-        let mut store = settled.await??;
-        for forced in [true, false] {
-            let mut after = String::new();
-            rules.reading = Reading::Again { forced };
-            rules.empty = false;
-            loop {
-                let (taken, ids) = blocking("state", move || {
-                    let ids = store.again(forced, &after, AGAIN);
-                    (store, ids)
-                })
-                .await?;
-                store = taken;
-                let ids = ids?;
-                let Some(last) = ids.last() else { break };
-                after = last.clone();
-                let selection = Selection {
-                    from: None,
-                    ids: Some(ids),
-                    ..selection.clone()
-                };
-                let shared = Arc::new(rules);
-                let ended;
-                (store, ended) = stages(
-                    source.extract(selection),
-                    None,
-                    shared.clone(),
-                    store,
-                    publisher,
-                    shutdown,
-                    report,
-                )
-                .await?;
-                rules = Arc::try_unwrap(shared).map_err(|_| Stop::defect("transform"))?;
-                if !matches!(ended, Ok(Extracted::All(_))) {
-                    return Ok((store, ended));
-                }
-            }
-        }
-        let delivered = blocking("state", move || {
-            store.delivered_again()?;
-            store.commit()?;
-            Ok::<_, Stop>(store)
-        });
-        Ok((delivered.await??, Ok(Extracted::All(None))))
-    }
-}
-
-/// Whose verdict has changed because others have taken or left a value.
-fn settle(mut store: Store, keys: &[TrackedKey]) -> Result<Store, Stop> {
-    store.settle(keys.iter().map(|key| (&*key.kind, key.shared_by)))?;
-    store.commit()?;
-    Ok(store)
-}
-
 /// The stages from the first page to the last commit. Returns the store, and how the extraction or the first failure ended.
-async fn stages(
+pub(super) async fn stages(
     extract: crate::source::Extract,
     expired: Option<Expired>,
     rules: Arc<Rules>,
@@ -346,7 +204,7 @@ async fn stages(
     publisher: &impl Publish,
     shutdown: &CancellationToken,
     report: &mut Report,
-) -> Result<(Store, Result<Extracted, Stop>), Stop> {
+) -> Result<Ended, Stop> {
     let (page_sender, pages) = mpsc::channel(PAGES);
     let (parcel_sender, parcels) = mpsc::channel(PARCELS);
     let (acknowledged_sender, acknowledged) = mpsc::channel(ACKNOWLEDGED);
@@ -501,7 +359,10 @@ async fn publish(publisher: &impl Publish, progress: &Progress) -> Result<(), Ou
     }
 }
 
-async fn blocking<T: Send + 'static>(stage: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Stop> {
+pub(super) async fn blocking<T: Send + 'static>(
+    stage: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Stop> {
     spawn_blocking(work).await.map_err(|error| defect(stage, &error))
 }
 

@@ -53,6 +53,8 @@ pub(super) struct Rules {
     pub(super) empty: bool,
     /// Which reading of the stream this is.
     pub(super) reading: Reading,
+    /// Records with a later stamp were modified after the run had read the keys: the next run must read them again.
+    pub(super) settled_as_of: Option<Timestamp>,
     /// What makes the hashes of the identity map.
     pub(super) secret: Secret,
 }
@@ -104,6 +106,7 @@ pub(super) fn run(
         watched: Vec::new(),
         identity: Vec::new(),
         grounds: Vec::new(),
+        suppressed: false,
     };
     let mut result = Ok(());
     while let Some(arrival) = pages.blocking_recv() {
@@ -149,12 +152,15 @@ struct Work<'r> {
     identity: Vec<u8>,
     /// What the audit trail keeps of the record's consent.
     grounds: Vec<u8>,
+    /// Whether the record is delivered as a suppression alone.
+    suppressed: bool,
 }
 
 /// The page at hand.
 struct Context<'p> {
     extracted_at: Timestamp,
-    /// Records with a later stamp were modified while the query was paged through, or read by their ids.
+    /// Records with a later stamp were modified while the query was paged through, after the keys were read, or are read by their
+    /// ids.
     complete_as_of: Timestamp,
     /// An empty store does not hold a record with an older stamp.
     unseen_before: Timestamp,
@@ -168,10 +174,11 @@ impl Work<'_> {
         self.in_flight.committed(committed);
         let mut context = Context {
             extracted_at: arrival.extracted_at,
-            complete_as_of: match arrival.complete_as_of {
-                _ if arrival.by_id => Timestamp::MIN,
-                Some(instant) => instant,
-                None => Timestamp::MAX,
+            complete_as_of: if arrival.by_id {
+                Timestamp::MIN
+            } else {
+                let known = [arrival.complete_as_of, self.rules.settled_as_of];
+                known.into_iter().flatten().min().unwrap_or(Timestamp::MAX)
             },
             unseen_before: match arrival.complete_as_of {
                 Some(instant) if self.rules.empty => instant.checked_sub(LATE).unwrap_or(Timestamp::MIN),
@@ -250,11 +257,11 @@ impl Work<'_> {
         self.identity.clear();
         let rules = self.rules;
         match resolved {
-            Some(resolved) => identity::remember(&resolved, &rules.secret, &mut self.identity),
+            Some(resolved) => identity::remember(&resolved, self.suppressed, &rules.secret, &mut self.identity),
             None if matches!(verdict.fate, Fate::Delivered | Fate::Suppressed) && !record.deleted => {
                 let resolved = identity::resolve(rules.plan.keys(record), |_, _, _| Ok::<_, Infallible>(UNKNOWN));
                 let Ok(resolved) = resolved;
-                identity::remember(&resolved, &rules.secret, &mut self.identity);
+                identity::remember(&resolved, self.suppressed, &rules.secret, &mut self.identity);
             }
             None => {}
         }
@@ -287,6 +294,7 @@ impl Work<'_> {
         self.item.clear();
         self.watched.clear();
         self.grounds.clear();
+        self.suppressed = false;
         let plan = &self.rules.plan;
         if let Some(successor) = plan.successor(record) {
             return self.judge_succeeded(record, &successor, known, extracted_at);
@@ -316,6 +324,7 @@ impl Work<'_> {
         let ruling = self.rule(record.deleted, &mut mapped, extracted_at);
         let (decision, mapped) = (ruling.decision, &mapped);
         self.note_watched(&mapped.events);
+        self.suppressed = decision == Decision::Suppress;
         let fingerprint = mapped.fingerprint(&decision);
         let delivered = known.filter(|known| known.fingerprint.is_some());
         let events = match decision {

@@ -74,7 +74,8 @@ impl Setting {
             .ferrygate(&[&["explain", "--output", "json"], arguments].concat())
             .await;
         let text = String::from_utf8(output.stdout).expect("text");
-        let answer: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {:?}", output.stderr));
+        let answer: Value = serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
         (answer["explanations"].clone(), text)
     }
 }
@@ -220,6 +221,34 @@ async fn of_a_merge_the_loser_goes_first_and_the_record_that_stays_is_the_last_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_converted_record_is_suppressed_and_aliased_once_and_delivered_again_where_the_conversion_is_undone() {
+    let setting = Setting::with(2).await;
+    let path = setting.folder.path().join("all.yaml");
+    let merged = std::fs::read_to_string(&path).expect("manifests");
+    let converted = merged
+        .replace("mergedInto:", "convertedInto:")
+        .replace("blockWhenSharedBy: 3, ", "");
+    std::fs::write(&path, converted).expect("written");
+    setting.run().await;
+    // The contact is of another stream.
+    setting.set(1, "MasterRecordId", "003Contact");
+    let alias = ("alias".into(), 1, Some("003Contact".into()));
+    assert_eq!(setting.run().await, [identify(1, None), alias]);
+    setting.set(1, "Stage__c", "later");
+    assert_eq!(setting.run().await, []);
+    let record = format!("Contact/{}", setting.fakes.id(1));
+    let (lead, text) = setting.explain(&["--record", &record]).await;
+    assert_eq!(lead[0]["goesOnAs"]["relation"], json!("Converted"), "{text}");
+
+    setting
+        .fakes
+        .change(1, |contact| drop(contact.fields.remove("MasterRecordId")));
+    assert_eq!(setting.run().await, [identify(1, Some("person1@example.com"))]);
+    let (lead, text) = setting.explain(&["--record", &record]).await;
+    assert_eq!(lead[0]["goesOnAs"], json!(null), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_is_deleted_and_undeleted_has_its_address_back() {
     let setting = Setting::with(3).await;
     setting.run().await;
@@ -227,6 +256,36 @@ async fn a_record_that_is_deleted_and_undeleted_has_its_address_back() {
     assert_eq!(setting.run().await, [identify(1, None)]);
     setting.fakes.change(1, |contact| contact.deleted = false);
     assert_eq!(setting.run().await, [identify(1, Some("person1@example.com"))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_key_of_the_map_is_made_anew_and_everything_read_once() {
+    let setting = Setting::with(4).await;
+    setting.set(0, "Email", "office@example.com");
+    setting.set(1, "Email", "office@example.com");
+    setting.run().await;
+    std::fs::remove_file(setting.folder.path().join("state/default/customers/identity.key")).expect("removed");
+    setting.set(2, "Email", "office@example.com");
+    let mut calls = setting.run().await;
+    calls.sort();
+    assert_eq!(calls, [0, 1, 2].map(|number| identify(number, None)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suppressed_persons_answer_says_that_no_key_went_out() {
+    let setting = Setting::with(2).await;
+    setting.fakes.change(1, |contact| {
+        contact.fields.insert("HasOptedOutOfEmail".into(), json!(true));
+    });
+    setting.run().await;
+    let mut answers = Vec::new();
+    for number in 0..2 {
+        let (found, _) = setting
+            .explain(&["--record", &format!("Contact/{}", setting.fakes.id(number))])
+            .await;
+        answers.push(found[0]["suppressed"].clone());
+    }
+    assert_eq!(answers, [json!(false), json!(true)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,6 +37,8 @@ pub(super) struct Explanation {
     /// The version of the record that was last dealt with.
     pub(super) stamp: String,
     pub(super) deleted: bool,
+    /// Whether only a suppression was delivered, without a trait or an external id.
+    pub(super) suppressed: bool,
     /// The mapping and version that delivered it.
     pub(super) mapping: Option<String>,
     /// Whether that version is in the folder; otherwise the pipeline's present one says what keys and traits are.
@@ -169,7 +171,7 @@ pub(super) fn explain(
     let spec = place.mapping(mapping.as_deref());
     let object = spec.and_then(|(spec, _)| spec.objects.iter().find(|object| object.object == place.stream.object));
     let mut keys = Vec::new();
-    for (kind, from, remembered) in considered(object, &found.keys) {
+    for (kind, from, remembered) in considered(object, &found.memory.keys) {
         keys.push(key(place, ledger, &found.record, object, (kind, from, remembered))?);
     }
     let trait_explained = match (trait_name, object, place.sink()) {
@@ -183,6 +185,7 @@ pub(super) fn explain(
         object: place.stream.object.clone(),
         stamp: found.stamp.to_string(),
         deleted: found.deleted,
+        suppressed: found.memory.suppressed || found.deleted || found.link.is_some(),
         mapping_is_there: spec.is_some_and(|(_, there)| there),
         mapping,
         delivered_at: found.delivered_at.map(|instant| instant.to_string()),

@@ -28,7 +28,6 @@ const NOTHING: i32 = 1;
 
 /// Whom to explain, and how the answer is shown.
 #[derive(Debug, Args)]
-#[group(id = "whom", required = true, multiple = false, args = ["record", "identity"])]
 pub struct ExplainArgs {
     /// The folder with the YAML manifests of the four kinds and, for --reveal, of the Secrets that they name.
     #[arg(long)]
@@ -40,7 +39,7 @@ pub struct ExplainArgs {
     #[arg(long)]
     pipeline: Option<String>,
     /// A record: its CRM object and id, `Contact/003Qy00000AbCdE`.
-    #[arg(long, value_parser = pair::<'/'>)]
+    #[arg(long, value_parser = pair::<'/'>, required_unless_present = "identity", conflicts_with = "identity")]
     record: Option<Pair>,
     /// All records with a value of an identity: `email=ada@example.com`. The mapping's transforms are applied to it.
     #[arg(long, value_parser = pair::<'='>)]

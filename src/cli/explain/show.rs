@@ -47,6 +47,12 @@ fn paragraph(text: &mut String, explanation: &Explanation) -> std::fmt::Result {
         };
         writeln!(text, "  mapping       {mapping}{note}")?;
     }
+    if explanation.suppressed {
+        writeln!(
+            text,
+            "  suppressed    only its user id and the denied purposes were delivered: no trait, no other key"
+        )?;
+    }
     if let Some(letter) = &explanation.dead_letter {
         writeln!(text, "  dead letter   {letter}")?;
     }

@@ -1,0 +1,198 @@
+//! The readings of a stream. Most streams are read once. Where the mapping says that a key may be shared, change hands or be merged,
+//! the keys are read before the records, and some records once more after them: see
+//! `docs/decisions/0010-keys-are-read-before-records.md`.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use super::expired::Expired;
+use super::extract::Extracted;
+use super::prepare::{self, TrackedKey};
+use super::stop::Stop;
+use super::sync::{Report, blocking, stages};
+use super::transform::{Reading, Rules};
+use super::{Publish, RunSpec};
+use crate::consent::Gate;
+use crate::identity::Secret;
+use crate::mapping::Plan;
+use crate::sink::Sink;
+use crate::source::{Selection, Source};
+use crate::state::Store;
+
+/// How many ids are asked for at once when records are delivered again.
+const AGAIN: usize = 10_000;
+
+/// The store, and how the last reading ended: of the records, or the first one that did not come to its end.
+pub(super) type Ended = (Store, Result<Extracted, Stop>);
+
+/// What all readings of a run go by.
+pub(super) struct Readings<'a, P> {
+    pub(super) spec: &'a RunSpec,
+    pub(super) source: &'a Source,
+    pub(super) sink: &'a Sink,
+    pub(super) publisher: &'a P,
+    pub(super) shutdown: &'a CancellationToken,
+    /// Whether the store knew no record when the run began.
+    pub(super) empty: bool,
+    /// Whether the identity map knows every value of the tracked keys.
+    pub(super) knows_keys: bool,
+    pub(super) tracked: &'a [TrackedKey],
+    pub(super) secret: &'a Secret,
+}
+
+impl<P: Publish> Readings<'_, P> {
+    /// Reads the keys where that is needed, the records, and those once more whose verdict others have changed.
+    pub(super) async fn all(&self, mut store: Store, plan: Plan, report: &mut Report) -> Result<Ended, Stop> {
+        // A key that was not tracked before is known of no record that the watermark has passed.
+        let from = report.progress.watermark.clone().filter(|_| self.knows_keys);
+        let keys = prepare::compile_keys(self.spec, &plan)?;
+        let selection = prepare::selection(self.spec, &plan, from.as_ref());
+        let mut rules = self.rules(plan);
+        let expired = self.expired(&selection, &store)?;
+        let Some(keys) = keys else {
+            let read = self.one(selection, expired, rules, store, report).await;
+            return read.map(|(ended, _)| ended);
+        };
+        let keys_selection = prepare::selection(self.spec, &keys, from.as_ref());
+        let keys_rules = Rules {
+            reading: Reading::Keys,
+            ..self.rules(keys)
+        };
+        let ended;
+        ((store, ended), _) = self.one(keys_selection, None, keys_rules, store, report).await?;
+        let Ok(Extracted::All(keys_as_of)) = ended else {
+            return Ok((store, ended));
+        };
+        // Losers of merges may have been delivered, and records that were changed since come back in the next run.
+        rules.empty = false;
+        rules.settled_as_of = keys_as_of;
+        let ended;
+        ((store, ended), rules) = self.one(selection.clone(), expired, rules, store, report).await?;
+        if !matches!(ended, Ok(Extracted::All(_))) {
+            return Ok((store, ended));
+        }
+        store = self.settle(store).await?;
+        for forced in [true, false] {
+            rules.reading = Reading::Again { forced };
+            let again;
+            ((store, again), rules) = self.some(&selection, rules, store, report).await?;
+            if !matches!(again, Ok(Extracted::All(_))) {
+                return Ok((store, again));
+            }
+        }
+        let noted = blocking("state", move || {
+            store.delivered_again()?;
+            store.commit()?;
+            Ok::<_, Stop>(store)
+        });
+        Ok((noted.await??, ended))
+    }
+
+    /// Delivers records again, by their ids.
+    async fn some(
+        &self,
+        selection: &Selection,
+        mut rules: Rules,
+        mut store: Store,
+        report: &mut Report,
+    ) -> Result<(Ended, Rules), Stop> {
+        let forced = rules.reading == Reading::Again { forced: true };
+        let mut after = String::new();
+        loop {
+            let taken = blocking("state", move || {
+                let ids = store.again(forced, &after, AGAIN);
+                (store, ids)
+            });
+            let ids;
+            (store, ids) = taken.await?;
+            let ids = ids?;
+            let Some(last) = ids.last() else {
+                return Ok(((store, Ok(Extracted::All(None))), rules));
+            };
+            after = last.clone();
+            let selection = Selection {
+                from: None,
+                ids: Some(ids),
+                ..selection.clone()
+            };
+            let ended;
+            ((store, ended), rules) = self.one(selection, None, rules, store, report).await?;
+            if !matches!(ended, Ok(Extracted::All(_))) {
+                return Ok(((store, ended), rules));
+            }
+        }
+    }
+
+    /// One reading; gives the rules back.
+    async fn one(
+        &self,
+        selection: Selection,
+        expired: Option<Expired>,
+        rules: Rules,
+        store: Store,
+        report: &mut Report,
+    ) -> Result<(Ended, Rules), Stop> {
+        let rules = Arc::new(rules);
+        let extract = self.source.extract(selection);
+        let ended = stages(
+            extract,
+            expired,
+            rules.clone(),
+            store,
+            self.publisher,
+            self.shutdown,
+            report,
+        )
+        .await?;
+        // All stages have ended, and with them their shares.
+        let rules = Arc::try_unwrap(rules).map_err(|_| Stop::defect("transform"))?;
+        Ok((ended, rules))
+    }
+
+    /// The reading of those whose consent has ended by the clock alone, where there may be any.
+    fn expired(&self, selection: &Selection, store: &Store) -> Result<Option<Expired>, Stop> {
+        if !store.keeps_ends() {
+            return Ok(None);
+        }
+        Ok(Some(Expired {
+            source: self.source.clone(),
+            selection: selection.clone(),
+            reader: store.reader()?,
+            by: Timestamp::now(),
+        }))
+    }
+
+    /// The map knows all values of the tracked keys now, and whose verdict has changed because others have taken or left one.
+    async fn settle(&self, mut store: Store) -> Result<Store, Stop> {
+        let keys = self.tracked.to_vec();
+        let settled = blocking("state", move || {
+            store.tracked(keys.iter().map(|key| (&*key.kind, &*key.definition)))?;
+            store.settle(keys.iter().map(|key| (&*key.kind, key.shared_by)))?;
+            store.commit()?;
+            Ok::<_, Stop>(store)
+        });
+        settled.await?
+    }
+
+    fn rules(&self, plan: Plan) -> Rules {
+        let spec = self.spec;
+        Rules {
+            pipeline: format!("{}/{}", spec.namespace, spec.pipeline),
+            stream: spec.stream.name.clone(),
+            run: spec.run.clone(),
+            epoch: spec.epoch,
+            mapping: spec.mapping.mapping.clone(),
+            mapping_version: spec.mapping.version.clone(),
+            object: spec.stream.object.clone(),
+            plan,
+            gate: Gate::new(&spec.sink),
+            sink: self.sink.clone(),
+            empty: self.empty,
+            reading: Reading::Records,
+            settled_as_of: None,
+            secret: self.secret.clone(),
+        }
+    }
+}
