@@ -18,6 +18,8 @@ pub(super) struct Opened {
     pub(super) store: Store,
     /// Whether it knew no record.
     pub(super) empty: bool,
+    /// Whether the CDP may hold what it does not know of: the run before was cut off.
+    pub(super) in_doubt: bool,
     /// What a person must know of it.
     pub(super) notes: Vec<String>,
 }
@@ -72,9 +74,15 @@ pub(super) fn open(spec: &RunSpec) -> Result<Opened, Stop> {
         }
     }
     store.name_purposes(purposes(spec));
+    let in_doubt = store.begin_delivering()?;
     // Made lasting before anything is read, so that a run after a kill does not have to decide again.
     store.commit()?;
-    Ok(Opened { store, empty, notes })
+    Ok(Opened {
+        store,
+        empty,
+        in_doubt,
+        notes,
+    })
 }
 
 /// The purposes of the stream's object, in the order in which a plan states them.

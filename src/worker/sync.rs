@@ -116,7 +116,12 @@ async fn run(
         let spec = spec.clone();
         blocking("state", move || prepare::open(&spec)).await?
     };
-    let Opened { store, empty, notes } = opened?;
+    let Opened {
+        store,
+        empty,
+        in_doubt,
+        notes,
+    } = opened?;
     notes.into_iter().for_each(|note| report.note(note));
     report.progress = checkpoint::progress(store.checkpoint());
 
@@ -148,6 +153,7 @@ async fn run(
         gate: Gate::new(&spec.sink),
         sink,
         empty,
+        in_doubt,
     };
     let (mut store, ended) = stages(extract, expired, rules, store, publisher, shutdown, report).await?;
     let ended = match ended {
@@ -306,6 +312,7 @@ fn finish(store: &mut Store, complete_as_of: Option<Timestamp>) -> Result<Finish
     if let Some(instant) = complete_as_of {
         store.complete_as_of(instant);
     }
+    store.end_delivering()?;
     store.commit()?;
     Ok(Finished {
         standing: store.standing_records()?,

@@ -41,6 +41,9 @@ pub(super) struct Rules {
     pub(super) sink: Sink,
     /// Whether the store knew no record when the run began.
     pub(super) empty: bool,
+    /// Whether the CDP may hold what the store does not know of. A suppression is then sent also where the CDP was told of it
+    /// before: the record may have been activated since, by a run that was cut off.
+    pub(super) in_doubt: bool,
 }
 
 /// The channels to the stages after this one, and back from them.
@@ -225,7 +228,8 @@ impl Work<'_> {
             Decision::Activate => firing(&mapped.events, delivered),
             Decision::Suppress => Vec::new(),
         };
-        let profile = delivered.is_none_or(|known| known.fingerprint != Some(fingerprint));
+        let profile = delivered.is_none_or(|known| known.fingerprint != Some(fingerprint))
+            || (self.rules.in_doubt && decision == Decision::Suppress);
         if !profile && events.is_empty() {
             return Verdict {
                 fate: Fate::Unchanged,
@@ -305,7 +309,7 @@ impl Work<'_> {
         let fingerprint = mapped.fingerprint(&decision);
         if decision == Decision::Activate {
             verdict.consent_end = consent_end(mapped.entity, &ruling);
-        } else if known.is_none_or(|known| known.fingerprint != Some(fingerprint)) {
+        } else if self.rules.in_doubt || known.is_none_or(|known| known.fingerprint != Some(fingerprint)) {
             let encoded = self.encode(record, &ruling, extracted_at, |encoder, provenance, out| {
                 encoder.encode(&mapped, decision, &[], provenance, out)
             });
