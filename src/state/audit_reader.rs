@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 use serde::Serialize;
 
 use super::audit::{self, DELIVERY, Hash, Head, PURPOSE, RecordHash, Sent};
 use super::{StateError, schema};
 
 /// The first format whose files have a trail.
-const FIRST_FORMAT: i64 = 3;
+const FIRST_FORMAT: i64 = 5;
 
 /// Why a trail can't be read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +119,27 @@ struct Entry {
     deliveries: Vec<u8>,
 }
 
+/// An entry as it stands in the table.
+struct Stored {
+    number: i64,
+    previous: Vec<u8>,
+    head: String,
+    deliveries: Vec<u8>,
+    hash: Vec<u8>,
+}
+
+impl Stored {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Stored> {
+        Ok(Stored {
+            number: row.get(0)?,
+            previous: row.get(1)?,
+            head: row.get(2)?,
+            deliveries: row.get(3)?,
+            hash: row.get(4)?,
+        })
+    }
+}
+
 impl AuditTrail {
     /// Opens the trail of a store, for reading.
     ///
@@ -217,21 +238,24 @@ impl AuditTrail {
         let mut rows = statement.query([]).map_err(failed)?;
         let (mut expected, mut before): (i64, Hash) = (1, [0; 32]);
         while let Some(row) = rows.next().map_err(failed)? {
-            let read = || -> rusqlite::Result<(i64, Vec<u8>, String, Vec<u8>, Vec<u8>)> {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
-            };
-            let (number, previous, text, deliveries, hash) = read().map_err(failed)?;
+            let Stored {
+                number,
+                previous,
+                head,
+                deliveries,
+                hash,
+            } = Stored::of(row).map_err(failed)?;
             if number != expected {
                 return Err(self.broken(expected, "it is missing"));
             }
             if previous != before {
                 return Err(self.broken(number, "it does not follow the entry before it"));
             }
-            before = audit::entry_hash(number, &previous, &text, &deliveries);
+            before = audit::entry_hash(number, &previous, &head, &deliveries);
             if hash != before {
                 return Err(self.broken(number, "its content does not have its hash"));
             }
-            let head: Head = serde_json::from_str(&text).map_err(|_| self.broken(number, "its head can't be read"))?;
+            let head: Head = serde_json::from_str(&head).map_err(|_| self.broken(number, "its head can't be read"))?;
             if deliveries.len() % width(&head) != 0 {
                 return Err(self.broken(number, "a delivery in it can't be read"));
             }

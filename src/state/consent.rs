@@ -6,13 +6,17 @@ use rusqlite::{Connection, params};
 use super::entries::Entries;
 use super::{Reader, StateError};
 
-/// The table of ends, with an index by instant: what has ended is found without looking at the rest.
+/// The table of ends, with an index by instant: what has ended is found without looking at the rest. And a mark that stands while
+/// a run delivers.
 pub(super) const TABLES: &str = "
     CREATE TABLE consent_end (
         id   TEXT NOT NULL PRIMARY KEY,
         ends INTEGER NOT NULL
     ) WITHOUT ROWID, STRICT;
     CREATE INDEX consent_end_by_instant ON consent_end (ends);
+    CREATE TABLE delivering (
+        one INTEGER PRIMARY KEY CHECK (one = 1)
+    ) STRICT;
 ";
 
 /// When the consent ends that what the CDP holds of a record rests on.

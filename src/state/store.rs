@@ -154,6 +154,23 @@ impl Store {
         self.ends_kept
     }
 
+    /// Notes that records are about to be sent. Tells whether a run before this one noted so and did not come to its end: the
+    /// CDP may then hold what the store does not know of, even of a record that the store knows as suppressed.
+    pub fn begin_delivering(&mut self) -> Result<bool, StateError> {
+        self.begin()?;
+        let in_doubt = self.attempt(|connection| {
+            connection.query_row("SELECT EXISTS (SELECT 1 FROM delivering)", [], |row| row.get(0))
+        })?;
+        self.execute("INSERT OR IGNORE INTO delivering (one) VALUES (1)")?;
+        Ok(in_doubt)
+    }
+
+    /// Notes that everything that was sent is known.
+    pub fn end_delivering(&mut self) -> Result<(), StateError> {
+        self.begin()?;
+        self.execute("DELETE FROM delivering")
+    }
+
     /// Names the mapping's purposes for the audit trail, in the order in which statements of them come.
     pub fn name_purposes(&mut self, purposes: Vec<(String, LegalBasis)>) {
         self.trail.name_purposes(purposes);

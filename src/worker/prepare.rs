@@ -25,6 +25,8 @@ pub(super) struct Opened {
     pub(super) tracked: Vec<TrackedKey>,
     /// What makes the hashes of the identity map.
     pub(super) secret: Secret,
+    /// Whether the CDP may hold what it does not know of: the run before was cut off.
+    pub(super) in_doubt: bool,
     /// What a person must know of it.
     pub(super) notes: Vec<String>,
 }
@@ -123,6 +125,7 @@ pub(super) fn open(spec: &RunSpec, mut tracked: Vec<TrackedKey>) -> Result<Opene
         );
     }
     store.name_purposes(purposes(spec));
+    let in_doubt = store.begin_delivering()?;
     // Made lasting before anything is read, so that a run after a kill does not have to decide again.
     store.commit()?;
     Ok(Opened {
@@ -131,6 +134,7 @@ pub(super) fn open(spec: &RunSpec, mut tracked: Vec<TrackedKey>) -> Result<Opene
         knows_keys,
         tracked,
         secret,
+        in_doubt,
         notes,
     })
 }

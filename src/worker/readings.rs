@@ -36,6 +36,8 @@ pub(super) struct Readings<'a, P> {
     pub(super) shutdown: &'a CancellationToken,
     /// Whether the store knew no record when the run began.
     pub(super) empty: bool,
+    /// Whether the CDP may hold what the store does not know of.
+    pub(super) in_doubt: bool,
     /// Whether the identity map knows every value of the tracked keys.
     pub(super) knows_keys: bool,
     pub(super) tracked: &'a [TrackedKey],
@@ -190,6 +192,7 @@ impl<P: Publish> Readings<'_, P> {
             gate: Gate::new(&spec.sink),
             sink: self.sink.clone(),
             empty: self.empty,
+            in_doubt: self.in_doubt,
             reading: Reading::Records,
             settled_as_of: None,
             secret: self.secret.clone(),

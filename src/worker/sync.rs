@@ -122,6 +122,7 @@ async fn run(
     let Opened {
         mut store,
         empty,
+        in_doubt,
         knows_keys,
         tracked,
         secret,
@@ -156,6 +157,7 @@ async fn run(
         publisher,
         shutdown,
         empty,
+        in_doubt,
         knows_keys,
         tracked: &tracked,
         secret: &secret,
@@ -317,6 +319,7 @@ fn finish(store: &mut Store, complete_as_of: Option<Timestamp>) -> Result<Finish
     if let Some(instant) = complete_as_of {
         store.complete_as_of(instant);
     }
+    store.end_delivering()?;
     store.commit()?;
     Ok(Finished {
         standing: store.standing_records()?,

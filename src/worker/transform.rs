@@ -51,6 +51,9 @@ pub(super) struct Rules {
     pub(super) sink: Sink,
     /// Whether the store knew no record when the run began.
     pub(super) empty: bool,
+    /// Whether the CDP may hold what the store does not know of. A suppression is then sent also where the CDP was told of it
+    /// before: the record may have been activated since, by a run that was cut off.
+    pub(super) in_doubt: bool,
     /// Which reading of the stream this is.
     pub(super) reading: Reading,
     /// Records with a later stamp were modified after the run had read the keys: the next run must read them again.
@@ -331,8 +334,9 @@ impl Work<'_> {
             Decision::Activate => firing(&mapped.events, delivered),
             Decision::Suppress => Vec::new(),
         };
-        let forced = self.rules.reading == Reading::Again { forced: true };
-        let profile = forced || delivered.is_none_or(|known| known.fingerprint != Some(fingerprint));
+        let anew = self.rules.reading == Reading::Again { forced: true }
+            || self.rules.in_doubt && decision == Decision::Suppress;
+        let profile = anew || delivered.is_none_or(|known| known.fingerprint != Some(fingerprint));
         if !profile && events.is_empty() {
             return Verdict {
                 fate: Fate::Unchanged,
@@ -398,7 +402,7 @@ impl Work<'_> {
         };
         let ruling = self.rule(true, &mut mapped, extracted_at);
         let fingerprint = successor.fingerprint(mapped.fingerprint(&Decision::Suppress));
-        if known.is_some_and(|known| known.fingerprint == Some(fingerprint)) {
+        if !self.rules.in_doubt && known.is_some_and(|known| known.fingerprint == Some(fingerprint)) {
             return Verdict {
                 fate: Fate::Unchanged,
                 fingerprint: Some(fingerprint),
@@ -465,7 +469,7 @@ impl Work<'_> {
         let fingerprint = mapped.fingerprint(&decision);
         if decision == Decision::Activate {
             verdict.consent_end = consent_end(mapped.entity, &ruling);
-        } else if known.is_none_or(|known| known.fingerprint != Some(fingerprint)) {
+        } else if self.rules.in_doubt || known.is_none_or(|known| known.fingerprint != Some(fingerprint)) {
             let encoded = self.encode(record, &ruling, extracted_at, |encoder, provenance, out| {
                 encoder.encode(&mapped, decision, &[], provenance, out)
             });

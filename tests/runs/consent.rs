@@ -190,6 +190,44 @@ async fn what_was_sent_is_in_the_audit_trail_by_person_and_without_values() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_reaches_the_cdp_though_the_activation_before_it_was_never_acknowledged() {
+    let setting = setting(&[DAY, DAY]).await;
+    setting.fakes.change(0, |contact| consent(contact, true, DAY));
+    setting.run(1, None).await;
+    taken(&setting.fakes);
+
+    // The CDP takes the activation and answers with an error; the worker is gone before it can ask again.
+    setting.fakes.change(0, |contact| consent(contact, false, DAY));
+    setting.fakes.fail([true; 20]);
+    let before = setting.fakes.batches();
+    let activated = async {
+        while setting.fakes.batches() == before {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        result = setting.run(2, None) => panic!("it ended: {result:?}"),
+        () = activated => {}
+    }
+    setting.fakes.fail([]);
+    assert!(
+        taken(&setting.fakes)
+            .iter()
+            .any(|(number, traits, _)| (*number, *traits) == (0, true))
+    );
+
+    setting.fakes.change(0, |contact| consent(contact, true, DAY));
+    for (epoch, expected) in [(3, vec![(0, false, vec![])]), (4, vec![])] {
+        let result = setting.run(epoch, None).await;
+        assert_eq!(
+            (result.outcome, taken(&setting.fakes)),
+            (Outcome::Succeeded, expected),
+            "run {epoch}"
+        );
+    }
+}
+
 /// What may happen between two runs, and to one.
 #[derive(Clone, Debug)]
 enum Step {

@@ -129,7 +129,7 @@ fn items(
     let consent = mapped
         .consent
         .iter()
-        .map(|(purpose, granted)| ((*purpose).to_owned(), json!(granted)));
+        .map(|statement| (statement.purpose.to_owned(), json!(statement.is_granted())));
     let events = mapped.events.iter().filter(|event| fires(event, delivered)).map(event);
     let parts = [
         ("identity", Value::Object(identity)),
