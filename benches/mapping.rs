@@ -210,7 +210,7 @@ fn measure(criterion: &mut Criterion, group: &str, name: &str, traits: &str) {
 }
 
 fn records(criterion: &mut Criterion) {
-    measure(criterion, "record", "identities and consent alone", "  []");
+    measure(criterion, "record", "identities and consent alone", "    []");
     measure(criterion, "record", "21 fields", TRAITS);
     measure(
         criterion,
