@@ -53,8 +53,7 @@ const TRAITS: &str = "
   - {trait: newsletter, from: Newsletter__c, type: Boolean, transforms: [{boolean: {trueWords: [Ja], falseWords: [Nein]}}]}
 ";
 
-const PHONE: &str =
-    "  - {trait: phone, from: Phone, type: String, transforms: [{e164: {countryFrom: MailingCountry, default: DE}}]}\n";
+const PHONE: &str = "  - {trait: phone, from: Phone, type: String, transforms: [{e164: {default: DE}}]}\n";
 
 /// Traits by CEL: the first by a shortcut, the others by the interpreter.
 const CEL: [(&str, &str); 4] = [
@@ -210,7 +209,7 @@ fn measure(criterion: &mut Criterion, group: &str, name: &str, traits: &str) {
 }
 
 fn records(criterion: &mut Criterion) {
-    measure(criterion, "record", "identities and consent alone", "  []");
+    measure(criterion, "record", "identities and consent alone", "    []");
     measure(criterion, "record", "21 fields", TRAITS);
     measure(
         criterion,
