@@ -2,7 +2,7 @@
 
 use super::{lines, mapping, sink};
 use crate::api::MappingVersionSpec;
-use crate::identity::{Refusal, Relation, Successor};
+use crate::identity::{self, Evidence, Refusal, Relation, Secret, Successor};
 use crate::mapping::Plan;
 use crate::record::{Field, Record};
 use jiff::Timestamp;
@@ -178,4 +178,29 @@ fn a_record_goes_on_as_the_one_that_its_field_names_and_never_as_itself() {
             "{master:?}"
         );
     }
+}
+
+#[test]
+#[ignore = "a measurement: cargo test --release --lib mapping -- --ignored --nocapture"]
+fn a_delivered_records_verdicts_take_less_than_two_microseconds() {
+    let plan = plan(&mapping(&KEYS.replace("blockWhenSharedBy: 3, ", "")));
+    let secret = Secret::new(&[1; 32]);
+    let fields: Vec<Field> = (plan.fields().iter())
+        .map(|name| match name.as_str() {
+            "MasterRecordId" => Field::Null,
+            _ => Field::Text("ada@example.com".into()),
+        })
+        .collect();
+    let record = record(&fields);
+    let (mut bytes, mut total) = (Vec::new(), 0);
+    let started = std::time::Instant::now();
+    for _ in 0..200_000 {
+        bytes.clear();
+        let resolved = identity::resolve(plan.keys(&record), |_, _, _| Err::<Evidence, _>("asked")).expect("not asked");
+        identity::remember(&resolved, false, &secret, &mut bytes);
+        total += bytes.len();
+    }
+    let each = started.elapsed() / 200_000;
+    println!("{each:?} a record with three keys, {} bytes", total / 200_000);
+    assert!(each.as_nanos() < 2_000, "{each:?}");
 }
