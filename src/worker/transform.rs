@@ -539,6 +539,7 @@ impl Work<'_> {
             }
         }
         let had_letter = known.is_some_and(|known| known.has_letter);
+        let told_anew = self.rules.in_doubt && verdict.fate == Fate::Suppressed;
         let entry = Entry {
             id: &record.id,
             stamp: record.stamp,
@@ -549,7 +550,10 @@ impl Work<'_> {
             identity: &self.identity,
             in_order,
             // Dealt with by this very run, before its pod was replaced, or in an earlier reading.
-            counted: (had_letter || verdict.fate == Fate::Unchanged || self.rules.reading != Reading::Records)
+            counted: (had_letter
+                || verdict.fate == Fate::Unchanged
+                || self.rules.reading != Reading::Records
+                || told_anew)
                 && known.is_some_and(|known| known.epoch == self.rules.epoch && known.is_of(record.stamp)),
             had_letter,
             consent_end: verdict.consent_end,

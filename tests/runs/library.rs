@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use crate::fakes::{Fakes, write_manifests};
+use crate::fakes::{Contact, Fakes, write_manifests};
 use ferrygate::api::common::Outcome;
 use ferrygate::api::sync_pipeline::{Counts, OnSchemaChange, Watermark};
 use ferrygate::cli::files::Manifests;
@@ -155,6 +155,32 @@ async fn counts_go_on_when_a_pod_of_the_same_run_is_replaced() {
         "{first:?} {second:?}"
     );
     assert!(first.counts.read > 0 && first.counts.read < 8_000, "{:?}", first.counts);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suppression_that_the_pod_before_has_delivered_is_sent_anew_and_counted_once() {
+    let setting = Setting::with(20_000).await;
+    for number in 0..20_000 {
+        let opt_out = |contact: &mut Contact| {
+            contact.fields.insert("HasOptedOutOfEmail".into(), true.into());
+        };
+        setting.fakes.change_unseen(number, opt_out);
+    }
+    setting.fakes.slow(Duration::from_millis(150));
+    let stop = CancellationToken::new();
+    let (first, ()) = tokio::join!(setting.publish_to(1, None, &Silent, stop.clone()), async {
+        while setting.fakes.batches() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+    });
+    setting.fakes.slow(Duration::ZERO);
+    let second = setting.run(1, None).await;
+    assert!(first.counts.read > 0 && first.counts.read < 20_000, "{:?}", first.counts);
+    assert_eq!(
+        (second.outcome, second.counts.read, second.counts.suppressed),
+        (Outcome::Succeeded, 20_000, 20_000)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
