@@ -539,7 +539,6 @@ impl Work<'_> {
             }
         }
         let had_letter = known.is_some_and(|known| known.has_letter);
-        let told_anew = self.rules.in_doubt && verdict.fate == Fate::Suppressed;
         let entry = Entry {
             id: &record.id,
             stamp: record.stamp,
@@ -549,12 +548,8 @@ impl Work<'_> {
             watched: &self.watched,
             identity: &self.identity,
             in_order,
-            // Dealt with by this very run, before its pod was replaced, or in an earlier reading.
-            counted: (had_letter
-                || verdict.fate == Fate::Unchanged
-                || self.rules.reading != Reading::Records
-                || told_anew)
-                && known.is_some_and(|known| known.epoch == self.rules.epoch && known.is_of(record.stamp)),
+            // Dealt with by this very run: before its pod was replaced, or in an earlier reading.
+            counted: known.is_some_and(|known| known.epoch == self.rules.epoch && known.is_of(record.stamp)),
             had_letter,
             consent_end: verdict.consent_end,
             grounds: (self.rules.plan.entity() != Entity::Account).then_some(&self.grounds),
