@@ -176,7 +176,11 @@ async fn a_suppression_that_the_pod_before_has_delivered_is_sent_anew_and_counte
     });
     setting.fakes.slow(Duration::ZERO);
     let second = setting.run(1, None).await;
-    assert!(first.counts.read > 0 && first.counts.read < 20_000, "{:?}", first.counts);
+    assert!(
+        first.counts.read > 0 && first.counts.read < 20_000,
+        "{:?}",
+        first.counts
+    );
     assert_eq!(
         (second.outcome, second.counts.read, second.counts.suppressed),
         (Outcome::Succeeded, 20_000, 20_000)
