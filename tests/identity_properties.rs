@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use ferrygate::identity::{
     self, Evidence, Key, KeyHash, Place, Refusal, Relation, Resolved, Secret, Successor, Verdict,
 };
+use ferrygate::source::Recalled;
 use ferrygate::state::{Between, ConsentEnd, Entries, Entry, Fate, Opening, Store};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -111,8 +112,10 @@ impl World {
         store.settle([("email", THRESHOLD)]).expect("settled");
         store.commit().expect("committed");
         for forced in [true, false] {
-            let again = store.again(forced, "", 100).expect("ids");
-            let again = again.iter().map(|id| id[3..].parse().expect("a number")).collect();
+            let reader = store.reader().expect("a reader");
+            let again = reader.again(forced, Timestamp::UNIX_EPOCH, None, 100).expect("ids");
+            let number = |again: &Recalled| again.record_id[3..].parse().expect("a number");
+            let again = again.iter().map(number).collect();
             self.deliver(&mut store, shuffled(again, order.rotate_left(13)));
         }
         store.delivered_again().expect("noted");

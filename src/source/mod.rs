@@ -69,12 +69,13 @@ impl Source {
         }
     }
 
-    /// Reads the records with these ids, whenever they were modified and deleted ones as well, in no order that could be relied
-    /// on. One that the CRM has no more comes as deleted, with its id, the instant beside that as its stamp, and nothing else.
+    /// Reads the records with these ids, whenever they were modified, in no order that could be relied on. Where the selection
+    /// has deleted ones as well, one that the CRM has no more comes as deleted, with its id, the instant beside that as its
+    /// stamp, and nothing else.
     ///
     /// # Errors
     /// As any request's.
-    pub async fn read(&self, selection: &Selection, ids: &[(&str, Timestamp)]) -> Result<Vec<Page>, SourceError> {
+    pub async fn read(&self, selection: &Selection, ids: &[Recalled]) -> Result<Vec<Page>, SourceError> {
         match self {
             Source::Salesforce(salesforce) => salesforce.read(selection, ids).await,
         }
@@ -100,8 +101,15 @@ pub struct Selection {
     pub from: Option<Timestamp>,
     /// Whether deleted records are read as well.
     pub deleted: bool,
-    /// Only the records with these ids, whatever their stamp; all where it is `None`.
-    pub ids: Option<Vec<String>>,
+}
+
+/// A record that has to be read by its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recalled {
+    /// The CRM's id of the record.
+    pub record_id: String,
+    /// Its stamp, should the CRM have it no more.
+    pub at: Timestamp,
 }
 
 /// How much of the CRM's request quota is used.

@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
+use super::StateError;
 use super::entries::Entries;
-use super::{Reader, StateError};
+use super::reader::{Reader, recalled};
+use crate::source::Recalled;
 
 /// The table of ends, with an index by instant: what has ended is found without looking at the rest. And a mark that stands while
 /// a run delivers.
@@ -29,15 +31,6 @@ pub enum ConsentEnd {
     Never,
     /// It ends at this instant.
     At(Timestamp),
-}
-
-/// A record whose consent has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// The CRM's id of the record.
-    pub record_id: String,
-    /// The instant at which it ended.
-    pub at: Timestamp,
 }
 
 /// Notes when consent ends. `any` tells whether the table may hold a row.
@@ -70,7 +63,7 @@ pub(super) fn any(connection: &Connection) -> rusqlite::Result<bool> {
 impl Reader {
     /// The next records whose consent has ended by an instant, the longest ago first: at most `limit` of them after the given
     /// one.
-    pub fn ended(&self, by: Timestamp, after: Option<&Ended>, limit: usize) -> Result<Vec<Ended>, StateError> {
+    pub fn ended(&self, by: Timestamp, after: Option<&Recalled>, limit: usize) -> Result<Vec<Recalled>, StateError> {
         let (instant, id) = after.map_or((i64::MIN, ""), |after| {
             (after.at.as_microsecond(), after.record_id.as_str())
         });
@@ -79,13 +72,7 @@ impl Reader {
             let mut statement = connection.prepare_cached(
                 "SELECT id, ends FROM consent_end WHERE ends <= ?1 AND (ends, id) > (?2, ?3) ORDER BY ends, id LIMIT ?4",
             )?;
-            let ended = statement.query_map(params![by.as_microsecond(), instant, id, limit], |row| {
-                let at = super::store::instant(row, 1)?;
-                Ok(Ended {
-                    record_id: row.get(0)?,
-                    at,
-                })
-            })?;
+            let ended = statement.query_map(params![by.as_microsecond(), instant, id, limit], recalled)?;
             ended.collect()
         })
     }

@@ -9,6 +9,7 @@ use super::audit_reader::AuditError;
 use super::*;
 use crate::api::mapping_version::LegalBasis;
 use crate::consent::{Denial, Statement};
+use crate::source::Recalled;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).expect("an instant")
@@ -61,7 +62,7 @@ fn write(store: &mut Store, now: i64, fill: impl FnOnce(&mut Entries)) {
 
 fn ended(store: &Store, by: i64, limit: usize) -> Vec<(String, i64)> {
     let reader = store.reader().expect("a reader");
-    let (mut all, mut after): (Vec<Ended>, Option<Ended>) = (Vec::new(), None);
+    let (mut all, mut after): (Vec<Recalled>, Option<Recalled>) = (Vec::new(), None);
     loop {
         let some = reader.ended(at(by), after.as_ref(), limit).expect("a look");
         after = some.last().cloned();

@@ -16,8 +16,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::entries::{Entries, Fate};
+use super::reader::{Reader, recalled};
 use super::{StateError, Store};
 use crate::identity::{Evidence, KeyHash, Relation, recall};
+use crate::source::Recalled;
 
 pub(super) const TABLES: &str = "
     CREATE TABLE run (
@@ -243,6 +245,30 @@ pub(super) fn evidence(
         })
 }
 
+impl Reader {
+    /// The records that must be delivered again, by their ids, after this one: at most `limit`. `forced` ones also where nothing of
+    /// them has changed. What the store does not know has `now` as its stamp.
+    pub fn again(
+        &self,
+        forced: bool,
+        now: Timestamp,
+        after: Option<&Recalled>,
+        limit: usize,
+    ) -> Result<Vec<Recalled>, StateError> {
+        let after = after.map_or("", |after| after.record_id.as_str());
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.query(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT a.record, COALESCE(r.stamp, ?2) FROM identity_again a LEFT JOIN record r ON r.id = a.record
+                     WHERE a.forced = ?1 AND a.record > ?3 ORDER BY a.record LIMIT ?4",
+                )?
+                .query_map(params![forced, now.as_microsecond(), after, limit], recalled)?
+                .collect()
+        })
+    }
+}
+
 impl Store {
     /// Says which keys are tracked: the kind, and what its value is made from. Tells whether the map knows all values of each
     /// of them; otherwise everything has to be read. It forgets what is known of a key that is made from something else now.
@@ -313,21 +339,7 @@ impl Store {
         })
     }
 
-    /// The ids of records that must be delivered again, after this one: at most `limit`. `forced` ones also where nothing of
-    /// them has changed.
-    pub fn again(&self, forced: bool, after: &str, limit: usize) -> Result<Vec<String>, StateError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.attempt(|connection| {
-            connection
-                .prepare(
-                    "SELECT record FROM identity_again WHERE forced = ?1 AND record > ?2 ORDER BY record LIMIT ?3",
-                )?
-                .query_map(params![forced, after, limit], |row| row.get(0))?
-                .collect()
-        })
-    }
-
-    /// Says that they were.
+    /// Says that the records which were to be delivered again were.
     pub fn delivered_again(&mut self) -> Result<(), StateError> {
         self.begin()?;
         self.attempt(|connection| connection.execute("DELETE FROM identity_again", []).map(drop))

@@ -35,7 +35,7 @@ use crate::api::sync_pipeline::{Counts, Watermark};
 
 pub use audit::write_grounds;
 pub use audit_reader::{AuditError, AuditTrail, Delivery, Ground, Verified};
-pub use consent::{ConsentEnd, Ended};
+pub use consent::ConsentEnd;
 pub use entries::{Entries, Entry, Fate, Letter, Stage};
 pub use error::StateError;
 pub use ledger::{Ledger, Link, Used, Whereabouts};

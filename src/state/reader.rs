@@ -3,16 +3,25 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::{CachedStatement, Connection, Row};
 
 use super::{StateError, identity, schema, store};
 use crate::identity::{Evidence, KeyHash};
+use crate::source::Recalled;
 
 /// Looks records up. It sees what was committed when its snapshot was taken.
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
     path: PathBuf,
+}
+
+/// From a row of the id and the instant.
+pub(super) fn recalled(row: &Row<'_>) -> rusqlite::Result<Recalled> {
+    Ok(Recalled {
+        record_id: row.get(0)?,
+        at: store::instant(row, 1)?,
+    })
 }
 
 /// What a store knows of a record.

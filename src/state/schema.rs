@@ -112,7 +112,11 @@ pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
              PRAGMA temp_store = MEMORY;",
         )
         .map_err(failed)?;
-    let version: i64 = pragma(&connection, "user_version").map_err(failed)?;
+    // Under the lock of writers: of two processes that open a new file at once, one makes its tables.
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(failed)?;
+    let version: i64 = pragma(&transaction, "user_version").map_err(failed)?;
     if version > FORMAT {
         return Err(StateError::TooNew {
             path: path.to_owned(),
@@ -120,8 +124,8 @@ pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
             known: FORMAT,
         });
     }
-    let application: i64 = pragma(&connection, "application_id").map_err(failed)?;
-    let tables: i64 = connection
+    let application: i64 = pragma(&transaction, "application_id").map_err(failed)?;
+    let tables: i64 = transaction
         .query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(failed)?;
     if application != APPLICATION && tables > 0 {
@@ -130,21 +134,8 @@ pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
             "it is a SQLite database of another program",
         ));
     }
-    let new = version == 0;
-    if new {
-        let transaction = connection.transaction().map_err(failed)?;
-        for tables in [TABLES, identity::TABLES, consent::TABLES, audit::TABLES] {
-            transaction.execute_batch(tables).map_err(failed)?;
-        }
-        transaction
-            .pragma_update(None, "application_id", APPLICATION)
-            .map_err(failed)?;
-        transaction
-            .pragma_update(None, "user_version", FORMAT)
-            .map_err(failed)?;
-        transaction.commit().map_err(failed)?;
-    } else if size <= CHECKED_WHOLE {
-        let verdict: String = pragma(&connection, "quick_check(1)").map_err(failed)?;
+    if version > 0 && size <= CHECKED_WHOLE {
+        let verdict: String = pragma(&transaction, "quick_check(1)").map_err(failed)?;
         if verdict != "ok" {
             return Err(StateError::Damaged {
                 path: path.to_owned(),
@@ -152,20 +143,28 @@ pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
             });
         }
     }
-    migrate(&mut connection).map_err(failed)?;
-    Ok((connection, new))
+    bring_up(&transaction, version).map_err(failed)?;
+    transaction.commit().map_err(failed)?;
+    Ok((connection, version == 0))
 }
 
-/// Brings a file of an older format to this one, in one transaction.
-fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: i64 = pragma(&transaction, "user_version")?;
-    let passed = usize::try_from(found - 1).unwrap_or_default();
-    for migration in MIGRATIONS.into_iter().skip(passed).flatten() {
-        transaction.execute_batch(migration)?;
+/// Makes the tables of a new file, and brings a file of an older format to this one.
+fn bring_up(connection: &Connection, version: i64) -> rusqlite::Result<()> {
+    if version == FORMAT {
+        return Ok(());
     }
-    transaction.pragma_update(None, "user_version", FORMAT)?;
-    transaction.commit()
+    if version == 0 {
+        for tables in [TABLES, identity::TABLES, consent::TABLES, audit::TABLES] {
+            connection.execute_batch(tables)?;
+        }
+        connection.pragma_update(None, "application_id", APPLICATION)?;
+    } else {
+        let passed = usize::try_from(version - 1).unwrap_or_default();
+        for migration in MIGRATIONS.into_iter().skip(passed).flatten() {
+            connection.execute_batch(migration)?;
+        }
+    }
+    connection.pragma_update(None, "user_version", FORMAT)
 }
 
 /// A second connection, for looking records up while the first one writes.

@@ -197,6 +197,20 @@ fn counts_go_on_in_the_same_run_and_begin_anew_in_the_next() {
 }
 
 #[test]
+fn of_several_that_open_a_new_store_at_once_one_makes_it() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::thread::scope(|scope| {
+            let open = || Store::open(&opening(folder.path())).map(|_| ());
+            let opened: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+            for opened in opened {
+                opened.join().expect("no panic").expect("a store");
+            }
+        });
+    }
+}
+
+#[test]
 fn a_superseded_run_can_write_no_more_and_an_older_one_can_not_open() {
     let folder = tempfile::tempdir().expect("a folder");
     let newer = Opening {

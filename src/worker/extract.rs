@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::expired::{self, Expired};
+use super::by_id::{self, ByIds};
 use super::stop::Stop;
 use crate::source::{Extract, Page};
 
@@ -28,21 +28,28 @@ pub(super) enum Extracted {
     Cut,
 }
 
-/// Hands pages on until the end, or until `stop`: first the records whose consent has ended, then what the selection has.
+/// What a reading reads, in this order.
+pub(super) struct Reads {
+    /// Records by their ids.
+    pub(super) by_ids: Option<ByIds>,
+    /// What a selection has, in its order.
+    pub(super) extract: Option<Extract>,
+}
+
+/// Hands pages on until the end, or until `stop`.
 pub(super) async fn run(
-    mut extract: Extract,
-    expired: Option<Expired>,
+    reads: Reads,
     pages: mpsc::Sender<Arrival>,
     stop: CancellationToken,
 ) -> Result<Extracted, Stop> {
-    if let Some(expired) = expired {
-        let Some(records) = expired::run(expired, &pages, &stop).await? else {
-            return Ok(Extracted::Cut);
-        };
-        if records > 0 {
-            tracing::info!(records, "records whose consent has ended are suppressed");
-        }
+    if let Some(by_ids) = reads.by_ids
+        && !by_id::run(by_ids, &pages, &stop).await?
+    {
+        return Ok(Extracted::Cut);
     }
+    let Some(mut extract) = reads.extract else {
+        return Ok(Extracted::All(None));
+    };
     loop {
         let Some(page) = stop.run_until_cancelled(extract.next_page()).await else {
             return Ok(Extracted::Cut);

@@ -11,9 +11,9 @@
 //! records. What waits to be sent, or to be sent again, meets the gate's clock once more on the wire. A stage that ends, for whatever reason, closes its channels, and so the others end as well; what was acknowledged
 //! by then is checkpointed.
 
+mod by_id;
 mod checkpoint;
 mod deliver;
-mod expired;
 mod extract;
 mod in_flight;
 mod prepare;

@@ -184,7 +184,6 @@ pub(super) fn selection(spec: &RunSpec, plan: &Plan, watermark: Option<&Watermar
         // A look-back to before the beginning of time reads everything.
         from: watermark.and_then(|watermark| watermark.stamp.checked_sub(look_back).ok()),
         deleted: spec.stream.deletes == Deletes::Suppress,
-        ids: None,
     }
 }
 

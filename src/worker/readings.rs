@@ -7,8 +7,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::expired::Expired;
-use super::extract::Extracted;
+use super::by_id::{ByIds, Which};
+use super::extract::{Extracted, Reads};
 use super::prepare::{self, TrackedKey};
 use super::stop::Stop;
 use super::sync::{Report, blocking, stages};
@@ -20,9 +20,6 @@ use crate::mapping::Plan;
 use crate::sink::Sink;
 use crate::source::{Selection, Source};
 use crate::state::Store;
-
-/// How many ids are asked for at once when records are delivered again.
-const AGAIN: usize = 10_000;
 
 /// The store, and how the last reading ended: of the records, or the first one that did not come to its end.
 pub(super) type Ended = (Store, Result<Extracted, Stop>);
@@ -52,18 +49,28 @@ impl<P: Publish> Readings<'_, P> {
         let keys = prepare::compile_keys(self.spec, &plan)?;
         let selection = prepare::selection(self.spec, &plan, from.as_ref());
         let mut rules = self.rules(plan);
-        let expired = self.expired(&selection, &store)?;
+        let records = Reads {
+            by_ids: match store.keeps_ends() {
+                true => Some(self.by_ids(Which::Ended, &selection, &store)?),
+                false => None,
+            },
+            extract: Some(self.source.extract(selection.clone())),
+        };
         let Some(keys) = keys else {
-            let read = self.one(selection, expired, rules, store, report).await;
+            let read = self.one(records, rules, store, report).await;
             return read.map(|(ended, _)| ended);
         };
         let keys_selection = prepare::selection(self.spec, &keys, from.as_ref());
+        let keys_reads = Reads {
+            by_ids: None,
+            extract: Some(self.source.extract(keys_selection)),
+        };
         let keys_rules = Rules {
             reading: Reading::Keys,
             ..self.rules(keys)
         };
         let ended;
-        ((store, ended), _) = self.one(keys_selection, None, keys_rules, store, report).await?;
+        ((store, ended), _) = self.one(keys_reads, keys_rules, store, report).await?;
         let Ok(Extracted::All(keys_as_of)) = ended else {
             return Ok((store, ended));
         };
@@ -71,15 +78,19 @@ impl<P: Publish> Readings<'_, P> {
         rules.empty = false;
         rules.settled_as_of = keys_as_of;
         let ended;
-        ((store, ended), rules) = self.one(selection.clone(), expired, rules, store, report).await?;
+        ((store, ended), rules) = self.one(records, rules, store, report).await?;
         if !matches!(ended, Ok(Extracted::All(_))) {
             return Ok((store, ended));
         }
         store = self.settle(store).await?;
         for forced in [true, false] {
             rules.reading = Reading::Again { forced };
+            let reads = Reads {
+                by_ids: Some(self.by_ids(Which::Again { forced }, &selection, &store)?),
+                extract: None,
+            };
             let again;
-            ((store, again), rules) = self.some(&selection, rules, store, report).await?;
+            ((store, again), rules) = self.one(reads, rules, store, report).await?;
             if !matches!(again, Ok(Extracted::All(_))) {
                 return Ok((store, again));
             }
@@ -92,78 +103,27 @@ impl<P: Publish> Readings<'_, P> {
         Ok((noted.await??, ended))
     }
 
-    /// Delivers records again, by their ids.
-    async fn some(
-        &self,
-        selection: &Selection,
-        mut rules: Rules,
-        mut store: Store,
-        report: &mut Report,
-    ) -> Result<(Ended, Rules), Stop> {
-        let forced = rules.reading == Reading::Again { forced: true };
-        let mut after = String::new();
-        loop {
-            let taken = blocking("state", move || {
-                let ids = store.again(forced, &after, AGAIN);
-                (store, ids)
-            });
-            let ids;
-            (store, ids) = taken.await?;
-            let ids = ids?;
-            let Some(last) = ids.last() else {
-                return Ok(((store, Ok(Extracted::All(None))), rules));
-            };
-            after = last.clone();
-            let selection = Selection {
-                from: None,
-                ids: Some(ids),
-                ..selection.clone()
-            };
-            let ended;
-            ((store, ended), rules) = self.one(selection, None, rules, store, report).await?;
-            if !matches!(ended, Ok(Extracted::All(_))) {
-                return Ok(((store, ended), rules));
-            }
-        }
-    }
-
     /// One reading; gives the rules back.
-    async fn one(
-        &self,
-        selection: Selection,
-        expired: Option<Expired>,
-        rules: Rules,
-        store: Store,
-        report: &mut Report,
-    ) -> Result<(Ended, Rules), Stop> {
+    async fn one(&self, reads: Reads, rules: Rules, store: Store, report: &mut Report) -> Result<(Ended, Rules), Stop> {
         let rules = Arc::new(rules);
-        let extract = self.source.extract(selection);
-        let ended = stages(
-            extract,
-            expired,
-            rules.clone(),
-            store,
-            self.publisher,
-            self.shutdown,
-            report,
-        )
-        .await?;
+        let ended = stages(reads, rules.clone(), store, self.publisher, self.shutdown, report).await?;
         // All stages have ended, and with them their shares.
         let rules = Arc::try_unwrap(rules).map_err(|_| Stop::defect("transform"))?;
         Ok((ended, rules))
     }
 
-    /// The reading of those whose consent has ended by the clock alone, where there may be any.
-    fn expired(&self, selection: &Selection, store: &Store) -> Result<Option<Expired>, Stop> {
-        if !store.keeps_ends() {
-            return Ok(None);
-        }
-        Ok(Some(Expired {
+    fn by_ids(&self, which: Which, selection: &Selection, store: &Store) -> Result<ByIds, Stop> {
+        Ok(ByIds {
             source: self.source.clone(),
-            selection: selection.clone(),
+            // Whose consent has ended is suppressed, whether the stream follows deletes or not.
+            selection: Selection {
+                deleted: selection.deleted || which == Which::Ended,
+                ..selection.clone()
+            },
             reader: store.reader()?,
-            by: Timestamp::now(),
-        }))
+            which,
+            now: Timestamp::now(),
+        })
     }
 
     /// The map knows all values of the tracked keys now, and whose verdict has changed because others have taken or left one.

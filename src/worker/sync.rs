@@ -13,8 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::checkpoint::{self, Told};
-use super::expired::Expired;
-use super::extract::{self, Extracted};
+use super::extract::{self, Extracted, Reads};
 use super::prepare::{self, Connected, Opened};
 use super::readings::{Ended, Readings};
 use super::stop::Stop;
@@ -199,8 +198,7 @@ async fn run(
 
 /// The stages from the first page to the last commit. Returns the store, and how the extraction or the first failure ended.
 pub(super) async fn stages(
-    extract: crate::source::Extract,
-    expired: Option<Expired>,
+    reads: Reads,
     rules: Arc<Rules>,
     mut store: Store,
     publisher: &impl Publish,
@@ -231,7 +229,7 @@ pub(super) async fn stages(
     let abandon = CancellationToken::new();
     let stop = shutdown.child_token();
     let (stop_after_delivering, stop_after_checkpointing) = (stop.clone().drop_guard(), stop.clone().drop_guard());
-    let extracting = AbortOnDropHandle::new(tokio::spawn(extract::run(extract, expired, page_sender, stop)));
+    let extracting = AbortOnDropHandle::new(tokio::spawn(extract::run(reads, page_sender, stop)));
     let transforming = {
         let (rules, runtime) = (Arc::clone(&rules), runtime.clone());
         spawn_blocking(move || transform::run(&rules, pages, channels, &reader, runtime))

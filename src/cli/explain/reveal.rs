@@ -1,9 +1,11 @@
 //! The present values of a record, for an asker who may read the identity map's key and the CRM.
 
+use jiff::Timestamp;
+
 use super::ExplainError;
 use super::gather::{Explanation, Place};
 use crate::mapping::Value;
-use crate::source::{Selection, Source};
+use crate::source::{Recalled, Selection, Source};
 
 /// Reads the record anew, and puts its values beside their hashes.
 pub(super) async fn reveal(place: &Place<'_>, explanation: &mut Explanation) -> Result<(), ExplainError> {
@@ -15,14 +17,17 @@ pub(super) async fn reveal(place: &Place<'_>, explanation: &mut Explanation) -> 
     };
     let plan = place.plan(mapping, sink)?;
     let source = Source::connect(&source.spec, &place.namespace.secrets()).await?;
-    let mut extract = source.extract(Selection {
+    let selection = Selection {
         object: explanation.object.clone(),
         fields: plan.fields().to_vec(),
         from: None,
         deleted: true,
-        ids: Some(vec![explanation.record.clone()]),
-    });
-    while let Some(page) = extract.next_page().await? {
+    };
+    let record = Recalled {
+        record_id: explanation.record.clone(),
+        at: Timestamp::now(),
+    };
+    for page in source.read(&selection, &[record]).await? {
         page.decode(|record| {
             for key in plan.keys(record) {
                 let Some(explained) = explanation.keys.iter_mut().find(|explained| explained.kind == key.kind) else {

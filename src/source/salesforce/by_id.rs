@@ -1,6 +1,6 @@
 //! Records by their ids, whenever they were modified.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,28 +11,26 @@ use super::page::{Layout, Page};
 use super::soql::{self, URI_LIMIT};
 use super::stamp;
 use crate::api::common::Outcome;
-use crate::source::{Selection, SourceError};
+use crate::source::{Recalled, Selection, SourceError};
 
-/// Reads the records with these ids, deleted ones too. One that the org has no more, not even in its recycle bin, comes as a
-/// deleted record of which nothing is known but its id; its stamp is the instant beside the id.
-pub(super) async fn read(
-    org: &Org,
-    selection: &Selection,
-    ids: &[(&str, Timestamp)],
-) -> Result<Vec<Page>, SourceError> {
+/// Reads the records with these ids. Where the selection has deleted ones as well, one that the org has no more, not even in its
+/// recycle bin, comes as a deleted record of which nothing is known but its id; its stamp is the instant beside that.
+pub(super) async fn read(org: &Org, selection: &Selection, ids: &[Recalled]) -> Result<Vec<Page>, SourceError> {
     let object = selection.object.as_str();
     check_names(selection)?;
     let cursor = org.cursor(object).await?;
+    let deleted = selection.deleted && cursor.deletable;
     let layout = Arc::new(Layout::new(
         &selection.fields,
         cursor.stamp,
-        cursor.deletable.then_some("IsDeleted"),
+        deleted.then_some("IsDeleted"),
     ));
-    let query = |ids: &[(&str, Timestamp)]| {
-        let soql = soql::select_ids(object, &layout, ids.iter().map(|(id, _)| *id));
-        soql::target(&org.client.config.data_path, cursor.deletable, &soql)
+    let query = |ids: &[Recalled]| {
+        let soql = soql::select_ids(object, &layout, ids);
+        soql::target(&org.client.config.data_path, deleted, &soql)
     };
-    let (mut pages, mut missing): (Vec<Page>, HashSet<&str>) = (Vec::new(), ids.iter().map(|(id, _)| *id).collect());
+    let mut pages = Vec::new();
+    let mut missing: HashMap<&str, _> = ids.iter().map(|it| (it.record_id.as_str(), it.at)).collect();
     let mut rest = ids;
     while !rest.is_empty() {
         let mut count = rest.len();
@@ -59,19 +57,26 @@ pub(super) async fn read(
             }
         }
     }
-    let gone = ids.iter().filter(|(id, _)| missing.contains(id));
-    let gone: Vec<_> = gone.map(|(id, stamp)| gone_record(&layout, id, *stamp)).collect();
-    if !gone.is_empty() {
-        let body = json!({"totalSize": gone.len(), "done": true, "records": gone}).to_string();
-        let page = Page::parse(body, &layout).map_err(|error| {
-            SourceError::new(
-                Outcome::InternalError,
-                format!("{object}: records that are gone can't be told: {error}"),
-            )
-        })?;
-        pages.push(page);
+    if selection.deleted && !missing.is_empty() {
+        pages.push(gone(selection, cursor.stamp, missing)?);
     }
     Ok(pages)
+}
+
+/// A page of records that are gone, in the order of their ids.
+fn gone(selection: &Selection, stamp: &str, ids: HashMap<&str, Timestamp>) -> Result<Page, SourceError> {
+    // What the object itself has no field for is told all the same.
+    let layout = Arc::new(Layout::new(&selection.fields, stamp, Some("IsDeleted")));
+    let mut ids: Vec<_> = ids.into_iter().collect();
+    ids.sort_unstable();
+    let gone = ids.iter().map(|(id, stamp)| gone_record(&layout, id, *stamp));
+    let body = json!({"totalSize": ids.len(), "done": true, "records": gone.collect::<Vec<_>>()}).to_string();
+    Page::parse(body, &layout).map_err(|error| {
+        SourceError::new(
+            Outcome::InternalError,
+            format!("{}: records that are gone can't be told: {error}", selection.object),
+        )
+    })
 }
 
 /// A record that is gone, as a page would have it.

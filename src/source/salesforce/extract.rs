@@ -13,9 +13,6 @@ use super::soql::{self, Start};
 use crate::api::common::Outcome;
 use crate::source::{ObjectDescription, Selection, SourceError};
 
-/// How many records a query asks for by their ids: as many as leave most of a URI to the names of the fields.
-const IDS: usize = 200;
-
 /// How often in a row a query is asked again for a lost cursor before it reads one record further.
 const RESTARTS: u32 = 5;
 
@@ -200,22 +197,7 @@ async fn read(
         )
     };
 
-    // Each query is small enough for one page.
-    let mut by_ids = selection.ids.as_deref().map(|ids| ids.chunks(IDS));
-    let mut next_ids = || {
-        by_ids
-            .as_mut()
-            .and_then(Iterator::next)
-            .map(|ids| query(Start::Among(ids)))
-    };
-    let mut target = match (&selection.ids, selection.from) {
-        (Some(_), _) => match next_ids() {
-            Some(first) => first,
-            None => return Ok(()),
-        },
-        (None, Some(from)) => query(Start::At(from)),
-        (None, None) => query(Start::Everything),
-    };
+    let mut target = query(selection.from.map_or(Start::Everything, Start::At));
     let (mut as_of, mut position, mut restarts, mut on_cursor) = (None, None, 0, false);
     loop {
         let answered = org
@@ -228,9 +210,7 @@ async fn read(
             Ok(answered) => answered,
             // At most ten cursors are open for a user, each for a limited time, and the session may bind one:
             // <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/resources_query_more_results.htm>
-            Err(Failure::LocatorLost | Failure::SessionRefused(_))
-                if on_cursor && selection.ids.is_none() && restarts < RESTARTS =>
-            {
+            Err(Failure::LocatorLost | Failure::SessionRefused(_)) if on_cursor && restarts < RESTARTS => {
                 restarts += 1;
                 tracing::info!(
                     object,
@@ -259,10 +239,7 @@ async fn read(
         }
         match next {
             Some(next) => (target, on_cursor) = (next, true),
-            None => match next_ids() {
-                Some(next) => (target, on_cursor, position) = (next, false, None),
-                None => return Ok(()),
-            },
+            None => return Ok(()),
         }
     }
 }

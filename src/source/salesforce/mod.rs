@@ -32,7 +32,7 @@ use crate::api::CrmSourceSpec;
 use crate::api::common::Outcome;
 use crate::http::Patience;
 use crate::secrets::Secrets;
-use crate::source::{FieldDescription, ObjectDescription, Quota, Selection, SourceError};
+use crate::source::{FieldDescription, ObjectDescription, Quota, Recalled, Selection, SourceError};
 
 /// A Salesforce org, logged in. Clones share the session.
 #[derive(Clone, Debug)]
@@ -124,7 +124,7 @@ impl Salesforce {
     ///
     /// # Errors
     /// As any request's.
-    pub async fn read(&self, selection: &Selection, ids: &[(&str, Timestamp)]) -> Result<Vec<Page>, SourceError> {
+    pub async fn read(&self, selection: &Selection, ids: &[Recalled]) -> Result<Vec<Page>, SourceError> {
         by_id::read(&self.org, selection, ids).await
     }
 

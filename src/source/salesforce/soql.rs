@@ -6,6 +6,7 @@ use reqwest::Url;
 use super::page::Layout;
 use super::stamp::literal;
 use crate::api::sync_pipeline::Watermark;
+use crate::source::Recalled;
 
 /// The longest URI that Salesforce takes, in bytes:
 /// <https://developer.salesforce.com/docs/atlas.en-us.salesforce_app_limits_cheatsheet.meta/salesforce_app_limits_cheatsheet/salesforce_app_limits_platform_api.htm>
@@ -19,8 +20,6 @@ pub(super) enum Start<'a> {
     At(Timestamp),
     /// Records after this one, in keyset order.
     After(&'a Watermark),
-    /// Records with these ids.
-    Among(&'a [String]),
 }
 
 /// Records in keyset order. Stamps are not unique: the id orders those that share one.
@@ -33,17 +32,13 @@ pub(super) fn select(object: &str, layout: &Layout, start: Start<'_>) -> String 
             let (instant, id) = (literal(*instant), quoted(id));
             format!(" WHERE {stamp} > {instant} OR ({stamp} = {instant} AND Id > {id})")
         }
-        Start::Among(ids) => {
-            let ids: Vec<String> = ids.iter().map(|id| quoted(id)).collect();
-            format!(" WHERE Id IN ({})", ids.join(","))
-        }
     };
     format!("SELECT {columns} FROM {object}{condition} ORDER BY {stamp} ASC, Id ASC")
 }
 
 /// The records with these ids.
-pub(super) fn select_ids<'a>(object: &str, layout: &Layout, ids: impl Iterator<Item = &'a str>) -> String {
-    let ids: Vec<String> = ids.map(quoted).collect();
+pub(super) fn select_ids(object: &str, layout: &Layout, ids: &[Recalled]) -> String {
+    let ids: Vec<String> = ids.iter().map(|recalled| quoted(&recalled.record_id)).collect();
     format!(
         "SELECT {} FROM {object} WHERE Id IN ({})",
         layout.columns.join(","),
@@ -97,14 +92,8 @@ mod tests {
             stamp,
             id: "003Qy00000AbCdE'\\".into(),
         };
-        let ids = ["003A", "003B'"].map(str::to_owned);
-        let queries = [
-            Start::Everything,
-            Start::At(stamp),
-            Start::After(&last),
-            Start::Among(&ids),
-        ]
-        .map(|start| select("Contact", &layout, start));
+        let queries =
+            [Start::Everything, Start::At(stamp), Start::After(&last)].map(|start| select("Contact", &layout, start));
         assert_eq!(
             queries,
             [
@@ -114,8 +103,6 @@ mod tests {
                 "SELECT Email,id,Name,SystemModstamp,IsDeleted FROM Contact WHERE SystemModstamp > 2026-05-04T08:41:07.000Z OR \
                  (SystemModstamp = 2026-05-04T08:41:07.000Z AND Id > '003Qy00000AbCdE\\'\\\\') ORDER BY SystemModstamp ASC, \
                  Id ASC",
-                "SELECT Email,id,Name,SystemModstamp,IsDeleted FROM Contact WHERE Id IN ('003A','003B\\'') ORDER BY \
-                 SystemModstamp ASC, Id ASC",
             ]
         );
     }
@@ -123,8 +110,12 @@ mod tests {
     #[test]
     fn records_are_named_by_their_ids() {
         let layout = Layout::new(&["Email".to_owned()], "SystemModstamp", None);
+        let ids = ["003A", "003'B"].map(|id| Recalled {
+            record_id: id.to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+        });
         assert_eq!(
-            select_ids("Contact", &layout, ["003A", "003'B"].into_iter()),
+            select_ids("Contact", &layout, &ids),
             "SELECT Email,Id,SystemModstamp FROM Contact WHERE Id IN ('003A','003\\'B')"
         );
     }

@@ -85,7 +85,6 @@ fn contacts(from: Option<&str>, deleted: bool) -> Selection {
         fields: vec!["LastName".into()],
         from: from.map(|from| from.parse().unwrap()),
         deleted,
-        ids: None,
     }
 }
 
