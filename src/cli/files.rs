@@ -7,15 +7,14 @@ use std::{fs, io};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kube::core::cel::ValidationErrors;
-use kube::{CustomResourceExt, ResourceExt};
+use kube::ResourceExt;
 use secrecy::SecretString;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tracing::debug;
 
-use super::schema;
+use super::schema::{self, Schema};
 use crate::api::common::SecretKeySelector;
 use crate::api::{CdpSink, CrmSource, GROUP, MappingVersion, SyncPipeline};
 use crate::secrets::Secrets;
@@ -219,26 +218,12 @@ impl Manifests {
                     errors.push(place.invalid("metadata.name: must be given"));
                     return;
                 }
+                let Some(schema) = Schema::of(&kind) else { return };
                 match kind.as_str() {
-                    "CrmSource" => place.insert(
-                        &mut ours.sources,
-                        document,
-                        |read: &CrmSource| read.validate_cel(),
-                        errors,
-                    ),
-                    "CdpSink" => place.insert(&mut ours.sinks, document, |read: &CdpSink| read.validate_cel(), errors),
-                    "MappingVersion" => place.insert(
-                        &mut ours.mappings,
-                        document,
-                        |read: &MappingVersion| read.validate_cel(),
-                        errors,
-                    ),
-                    _ => place.insert(
-                        &mut ours.pipelines,
-                        document,
-                        |read: &SyncPipeline| read.validate_cel(),
-                        errors,
-                    ),
+                    "CrmSource" => place.insert(&mut ours.sources, document, schema, errors),
+                    "CdpSink" => place.insert(&mut ours.sinks, document, schema, errors),
+                    "MappingVersion" => place.insert(&mut ours.mappings, document, schema, errors),
+                    _ => place.insert(&mut ours.pipelines, document, schema, errors),
                 }
                 self.files
                     .entry((namespace, kind, name))
@@ -309,20 +294,15 @@ impl Place<'_> {
         }
     }
 
-    fn insert<K>(
-        &self,
-        into: &mut BTreeMap<String, K>,
-        document: Value,
-        rules: impl FnOnce(&K) -> Result<(), ValidationErrors>,
-        errors: &mut Vec<FilesError>,
-    ) where
-        K: DeserializeOwned + CustomResourceExt + ResourceExt,
+    fn insert<K>(&self, into: &mut BTreeMap<String, K>, document: Value, schema: &Schema, errors: &mut Vec<FilesError>)
+    where
+        K: DeserializeOwned + Serialize + ResourceExt,
     {
-        let Some(read) = self.strictly::<K>(document, errors) else {
+        let Some(read) = self.strictly::<K>(document, schema, errors) else {
             return;
         };
-        let broken = rules(&read).err().map(ValidationErrors::into_vec).unwrap_or_default();
-        errors.extend(broken.into_iter().map(|broken| self.invalid(broken)));
+        let broken = schema.broken_rules(&read).into_iter();
+        errors.extend(broken.map(|broken| self.invalid(broken)));
         if into.insert(read.name_any(), read).is_some() {
             errors.push(self.twice());
         }
@@ -379,11 +359,13 @@ impl Place<'_> {
     }
 
     /// Reads a resource as the API server would: by the schema of its kind, and a field that the kind does not have is an error.
-    fn strictly<K>(&self, mut document: Value, errors: &mut Vec<FilesError>) -> Option<K>
-    where
-        K: DeserializeOwned + CustomResourceExt,
-    {
-        let mut found = schema::check::<K>(&mut document);
+    fn strictly<K: DeserializeOwned>(
+        &self,
+        mut document: Value,
+        schema: &Schema,
+        errors: &mut Vec<FilesError>,
+    ) -> Option<K> {
+        let mut found = schema.check(&mut document);
         let mut unknown = Vec::new();
         let mut note = |path: serde_ignored::Path| unknown.push(schema::dotted(&path.to_string(), '.'));
         let reader = serde_ignored::Deserializer::new(document, &mut note);

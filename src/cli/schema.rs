@@ -1,34 +1,93 @@
 //! A manifest against the schema of its kind, as the API server holds it.
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use jsonschema::Validator;
-use kube::CustomResourceExt;
+use kube::core::cel::{self, CompiledSchema, ValidationError, ValidationErrors, compile_schema};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::mapping::did_you_mean;
 
-/// What the schema of a kind says against a manifest's `spec`: a path and words each. Nulls that the API server would drop are
-/// dropped from the manifest.
-pub fn check<K: CustomResourceExt>(document: &mut Value) -> Vec<(String, String)> {
-    let definition = json!(K::crd());
-    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
-    let Some(spec) = document.get_mut("spec") else {
-        return vec![("spec".to_owned(), "must be given".to_owned())];
-    };
-    let mut found = Vec::new();
-    walk("spec", spec, schema, &mut found);
-    // A schema that can't be compiled is a defect that the tests find.
-    let validator = jsonschema::validator_for(&nullable(schema)).ok();
-    let broken: Vec<_> = validator.iter().flat_map(|validator| broken(validator, spec)).collect();
-    // None of several forms fits, for which a field that is in none of them is reason enough.
-    let is_explained = |path: &str| found.iter().any(|(other, _)| other.starts_with(&format!("{path}.")));
-    let broken: Vec<_> = broken
-        .into_iter()
-        .filter(|(path, words)| !(words.contains("'oneOf'") && is_explained(path)))
-        .collect();
-    found.extend(broken);
-    found
+/// What the API server holds the manifests of a kind against.
+pub struct Schema {
+    spec: Value,
+    validator: Option<Validator>,
+    rules: CompiledSchema,
+}
+
+/// By kind, from `crds/`, which the tests keep as the types give it: making a schema from the types takes longer than anything else
+/// that a command does with a folder.
+static SCHEMAS: [(&str, LazyLock<Schema>); 4] = [
+    (
+        "CrmSource",
+        LazyLock::new(|| Schema::new(include_str!("../../crds/crmsources.ferrygate.io.yaml"))),
+    ),
+    (
+        "CdpSink",
+        LazyLock::new(|| Schema::new(include_str!("../../crds/cdpsinks.ferrygate.io.yaml"))),
+    ),
+    (
+        "MappingVersion",
+        LazyLock::new(|| Schema::new(include_str!("../../crds/mappingversions.ferrygate.io.yaml"))),
+    ),
+    (
+        "SyncPipeline",
+        LazyLock::new(|| Schema::new(include_str!("../../crds/syncpipelines.ferrygate.io.yaml"))),
+    ),
+];
+
+impl Schema {
+    /// The schema of a kind; none, where it is not one of ours.
+    pub fn of(kind: &str) -> Option<&'static Schema> {
+        let (_, schema) = SCHEMAS.iter().find(|(name, _)| *name == kind)?;
+        Some(schema)
+    }
+
+    fn new(definition: &str) -> Schema {
+        // What can't be read or compiled is a defect that the tests find.
+        let definition: Value = serde_saphyr::from_str(definition).unwrap_or_default();
+        let whole = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        let spec = whole["properties"]["spec"].clone();
+        Schema {
+            validator: jsonschema::validator_for(&nullable(&spec)).ok(),
+            rules: compile_schema(whole),
+            spec,
+        }
+    }
+
+    /// What the rules of the kind say against a resource, each with its path.
+    pub fn broken_rules(&self, resource: &impl Serialize) -> Vec<ValidationError> {
+        let Ok(resource) = serde_json::to_value(resource) else {
+            return Vec::new();
+        };
+        let checked = cel::Validator::new().validate_compiled(&self.rules, &resource, None);
+        checked.err().map(ValidationErrors::into_vec).unwrap_or_default()
+    }
+
+    /// What the schema says against a manifest's `spec`: a path and words each. Nulls that the API server would drop are dropped from
+    /// the manifest.
+    pub fn check(&self, document: &mut Value) -> Vec<(String, String)> {
+        let Some(spec) = document.get_mut("spec") else {
+            return vec![("spec".to_owned(), "must be given".to_owned())];
+        };
+        let mut found = Vec::new();
+        walk("spec", spec, &self.spec, &mut found);
+        let broken: Vec<_> = self
+            .validator
+            .iter()
+            .flat_map(|validator| broken(validator, spec))
+            .collect();
+        // None of several forms fits, for which a field that is in none of them is reason enough.
+        let is_explained = |path: &str| found.iter().any(|(other, _)| other.starts_with(&format!("{path}.")));
+        let broken: Vec<_> = broken
+            .into_iter()
+            .filter(|(path, words)| !(words.contains("'oneOf'") && is_explained(path)))
+            .collect();
+        found.extend(broken);
+        found
+    }
 }
 
 fn broken(validator: &Validator, spec: &Value) -> Vec<(String, String)> {
@@ -110,22 +169,14 @@ fn nullable(schema: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
 
     #[test]
     fn the_schemas_of_all_kinds_can_be_held_against_a_manifest() {
-        fn compiles<K: CustomResourceExt>() -> bool {
-            let definition = json!(K::crd());
-            let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
-            schema["properties"].is_object() && jsonschema::validator_for(&nullable(schema)).is_ok()
+        for (kind, schema) in &SCHEMAS {
+            assert!(schema.spec["properties"].is_object(), "{kind}");
+            assert!(schema.validator.is_some(), "{kind}");
+            assert!(!schema.rules.properties.is_empty(), "{kind}");
         }
-        let all = [
-            compiles::<CrmSource>(),
-            compiles::<CdpSink>(),
-            compiles::<MappingVersion>(),
-            compiles::<SyncPipeline>(),
-        ];
-        assert_eq!(all, [true; 4]);
     }
 
     #[test]
@@ -137,7 +188,8 @@ mod tests {
                 "traits": [{"trait": "", "from": "F", "type": "String", "onEror": "Null", "onError": null}],
             }],
         }});
-        let found = check::<MappingVersion>(&mut document);
+        let schema = Schema::of("MappingVersion").expect("a kind");
+        let found = schema.check(&mut document);
         let paths: Vec<&str> = found.iter().map(|(path, _)| path.as_str()).collect();
         assert_eq!(
             paths,

@@ -16,6 +16,7 @@ mod checkpoint;
 mod deliver;
 mod extract;
 mod in_flight;
+mod judge;
 mod prepare;
 pub mod probe;
 pub mod publish;
