@@ -10,6 +10,7 @@ use super::history;
 use super::model::{Catalog, Mapping, Pipeline, Recipient, Standing, TraitHistory, Verdict, Version};
 use super::names::{Folder, file_name};
 use super::words::{further, sentence, written};
+use crate::api::common::Cdp;
 use crate::api::{CdpSink, MappingVersion, SyncPipeline};
 use crate::worker::resolve_mapping;
 
@@ -114,6 +115,7 @@ fn mapping(contracts: &Contracts<'_>, name: &str, resources: &[&MappingVersion])
                     "releaseNotes",
                     "enums",
                     "objects",
+                    "projections",
                 ],
             ),
         })
@@ -223,6 +225,11 @@ fn recipients(
             continue;
         }
         let sink = sinks.iter().find(|sink| sink.name_any() == pipeline.sink);
+        let cdp_name = sink.and_then(|sink| sink.spec.cdp()).map(Cdp::as_str);
+        let called = entity
+            .find(&history.name)
+            .zip(cdp_name)
+            .and_then(|(found, cdp)| found.names.get(cdp));
         let verdict = match (
             definition.map(|synced| synced.map(|one| one.classification).min()),
             sink,
@@ -234,6 +241,7 @@ fn recipients(
             (Some(Some(least)), Some(sink)) if least > sink.spec.max_classification => {
                 Verdict::Withheld(sink.spec.max_classification)
             }
+            (Some(Some(_)), Some(_)) if called == Some(&None) => Verdict::LeftOut,
             (Some(Some(_)), Some(_)) => Verdict::Delivered,
         };
         recipients.push(Recipient {
@@ -242,6 +250,7 @@ fn recipients(
             cdp: sink.and_then(|sink| cdp(sink)),
             version: number.clone(),
             verdict,
+            sent_as: called.cloned().flatten().filter(|name| *name != history.name),
             purposes: sink.map(|sink| sink.spec.consent.require.clone()).unwrap_or_default(),
         });
     }

@@ -84,6 +84,9 @@ fn differences(before: &Trait, after: &Trait) -> Vec<&'static str> {
     if before.critical() != after.critical() {
         differing.push("whether it is critical");
     }
+    if before.names != after.names {
+        differing.push("what destinations call it");
+    }
     if before.dependents != after.dependents {
         differing.push("what rests on it");
     }

@@ -92,6 +92,10 @@ pub enum What {
     Changed(Vec<&'static str>),
 }
 
+/// What CDPs call something that they have a name of their own for, by the CDP's name in manifests; nothing where it does not get
+/// it.
+pub type Names = BTreeMap<&'static str, Option<String>>;
+
 /// A canonical entity in one version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entity {
@@ -137,6 +141,8 @@ pub struct Source {
     pub values: Option<Vec<String>>,
     /// How closely it is kept, where it is said.
     pub classification: Option<Classification>,
+    /// What CDPs call it.
+    pub names: Names,
     /// What the contract says of it beside.
     pub further: Vec<Term>,
 }
@@ -150,6 +156,8 @@ pub struct Event {
     pub when: String,
     /// Its properties.
     pub properties: Vec<Source>,
+    /// What CDPs call it.
+    pub names: Names,
     /// What the contract says of it beside.
     pub further: Vec<Term>,
 }
@@ -163,6 +171,8 @@ pub struct Trait {
     pub definitions: Vec<Definition>,
     /// What rests on it outside of Ferrygate.
     pub dependents: Vec<Dependent>,
+    /// What CDPs call it, and where in its nested objects they get it.
+    pub names: Names,
 }
 
 /// Where a trait comes from, in one CRM object.
@@ -318,6 +328,8 @@ pub struct Recipient {
     pub version: String,
     /// Whether it gets it.
     pub verdict: Verdict,
+    /// What it calls it, where that is another name than the contract's.
+    pub sent_as: Option<String>,
     /// The purposes that a person must have agreed to before it does.
     pub purposes: Vec<String>,
 }
@@ -329,6 +341,8 @@ pub enum Verdict {
     Delivered,
     /// It may hold no more than this.
     Withheld(Classification),
+    /// The contract leaves it out for this CDP.
+    LeftOut,
     /// The version that its pipeline takes lacks the trait.
     NotInVersion,
     /// The folder lacks the sink, so that its limit is not known.

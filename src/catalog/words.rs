@@ -6,6 +6,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::model::Names;
 use crate::api::mapping_version::DependentKind;
 
 /// One transform, in order.
@@ -62,6 +63,22 @@ pub(super) fn further(part: &Value, known: &[&str]) -> Vec<Term> {
         .collect();
     terms.sort_by(|left, right| left.label.cmp(&right.label));
     terms
+}
+
+/// What a CDP calls something.
+fn called(cdp: &str, name: Option<&str>) -> Term {
+    Term {
+        label: format!("For {}", sentence(&label(cdp))),
+        text: match name {
+            Some(name) => format!("called {name}"),
+            None => "left out".to_owned(),
+        },
+    }
+}
+
+/// What each CDP calls something that it has a name of its own for.
+pub(super) fn names(names: &Names) -> Vec<Term> {
+    names.iter().map(|(cdp, name)| called(cdp, name.as_deref())).collect()
 }
 
 /// A transform in words.

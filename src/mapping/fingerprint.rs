@@ -41,9 +41,9 @@ impl Mapped<'_> {
             }
         }
         writer.count(self.external_ids.len());
-        for (kind, id) in &self.external_ids {
-            writer.text(kind);
-            writer.text(id);
+        for external in &self.external_ids {
+            writer.text(external.sent_as);
+            writer.text(&external.id);
         }
         writer.count(self.consent.len());
         for statement in &self.consent {
@@ -149,6 +149,14 @@ impl Writer {
                 self.tag(9);
                 self.text(document);
             }
+            Value::Object(members) => {
+                self.tag(10);
+                self.count(members.len());
+                for (name, value) in members {
+                    self.text(name);
+                    self.value(value);
+                }
+            }
         }
     }
 
@@ -165,14 +173,18 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::mapping::value::Money;
+    use crate::mapping::value::{ExternalId, Money};
 
     fn mapped(traits: Vec<(&'static str, Value<'static>)>) -> Mapped<'static> {
         Mapped {
             entity: Entity::Person,
             user_id: Some(Cow::Borrowed("003A")),
             group_id: None,
-            external_ids: vec![("email", Cow::Borrowed("ada@example.com"))],
+            external_ids: vec![ExternalId {
+                kind: "email",
+                sent_as: "email",
+                id: Cow::Borrowed("ada@example.com"),
+            }],
             traits,
             consent: vec![("marketing_email", true).into()],
             events: Vec::new(),
@@ -221,6 +233,9 @@ mod tests {
             mapped(vec![("a", Value::List(vec![text("1")]))]),
             mapped(vec![("a", Value::List(vec![text("1"), text("1")]))]),
             mapped(vec![("a", Value::List(vec![Value::List(vec![text("1")]), text("1")]))]),
+            mapped(vec![("a", Value::Object(vec![]))]),
+            mapped(vec![("a", Value::Object(vec![("b".into(), text("1"))]))]),
+            mapped(vec![("a", Value::Object(vec![("c".into(), text("1"))]))]),
             mapped(vec![("a", money("EUR"))]),
             mapped(vec![("a", money("USD"))]),
         ];
@@ -233,6 +248,9 @@ mod tests {
         variants.push(other);
         let mut other = mapped(vec![]);
         other.external_ids.clear();
+        variants.push(other);
+        let mut other = mapped(vec![]);
+        other.external_ids[0].sent_as = "Email";
         variants.push(other);
         let mut other = mapped(vec![]);
         other.entity = Entity::Account;

@@ -9,10 +9,11 @@ use super::cel::Expression;
 use super::error::{CompileError, Errors, Rejection};
 use super::fields::Fields;
 use super::identity::Succession;
+use super::projection::Target;
 use super::purpose::Purpose;
 use super::transform::Step;
 use super::typed::{Current, Rule, Type};
-use super::value::{Mapped, MappedEvent, Trigger, Value};
+use super::value::{ExternalId, Mapped, MappedEvent, Trigger, Value};
 use super::{compile, fingerprint, instant, schema};
 use crate::api::mapping_version::{Entity, MappingVersionSpec, OnError, OnNull};
 use crate::api::{CdpSinkSpec, SecretValue};
@@ -52,6 +53,8 @@ pub(super) enum Source {
 #[derive(Debug)]
 pub(super) struct Identity {
     pub kind: String,
+    /// What the CDP calls the kind.
+    pub sent_as: String,
     pub path: String,
     pub chain: Chain,
     /// Whether a record without it is nobody's, and rejected.
@@ -64,6 +67,7 @@ pub(super) struct Identity {
 #[derive(Debug)]
 pub(super) struct Trait {
     pub name: String,
+    pub target: Target,
     pub chain: Chain,
     pub on_null: OnNull,
     /// The value for `onNull: Default`.
@@ -74,10 +78,19 @@ pub(super) struct Trait {
 #[derive(Debug)]
 pub(super) struct Event {
     pub name: String,
+    /// What the CDP calls it.
+    pub sent_as: String,
     pub at: Option<usize>,
     /// The field whose change triggers it; none where the record's creation does.
     pub watched: Option<usize>,
-    pub properties: Vec<(String, Chain)>,
+    pub properties: Vec<Property>,
+}
+
+#[derive(Debug)]
+pub(super) struct Property {
+    pub name: String,
+    pub target: Target,
+    pub chain: Chain,
 }
 
 impl Plan {
@@ -131,7 +144,7 @@ impl Plan {
         let properties = self.events.iter_mut().flat_map(|event| &mut event.properties);
         let chains = chains
             .chain(identities.map(|identity| &mut identity.chain))
-            .chain(properties.map(|(_, chain)| chain));
+            .chain(properties.map(|property| &mut property.chain));
         for step in chains.flat_map(|chain| &mut chain.steps) {
             if let Step::Hmac(key) = step {
                 let value = secrets.read(&SecretValue {
@@ -165,13 +178,19 @@ impl Plan {
         mapped.traits.reserve_exact(self.traits.len());
         for rule in &self.traits {
             if let Some(value) = rule.value(record.fields)? {
-                mapped.traits.push((&rule.name, value));
+                rule.target.put(&mut mapped.traits, value);
             }
         }
         for event in &self.events {
             mapped.events.push(event.of(record)?);
         }
         Ok(mapped)
+    }
+
+    /// The value of a trait among those of a record, wherever the CDP gets it; `name` is the mapping's.
+    pub fn find<'v, 'm>(&self, mapped: &'v Mapped<'m>, name: &str) -> Option<&'v Value<'m>> {
+        let rule = self.traits.iter().find(|rule| rule.name == name)?;
+        rule.target.find(&mapped.traits)
     }
 
     /// Maps what a suppression needs of a record: its identities and its consent, without traits and events.
@@ -214,7 +233,11 @@ impl Plan {
         let mut external_ids = Vec::with_capacity(self.external.len());
         for identity in &self.external {
             match identity.id(fields) {
-                Ok(Some(id)) => external_ids.push((&*identity.kind, id)),
+                Ok(Some(id)) => external_ids.push(ExternalId {
+                    kind: &identity.kind,
+                    sent_as: &identity.sent_as,
+                    id,
+                }),
                 Ok(None) => {}
                 Err(rejection) if external == External::Required => return Err(rejection),
                 Err(_) => {}
@@ -317,15 +340,16 @@ impl Event {
             Some(_) => return Err(reject("at", Cow::Borrowed(instant::NOT_A_LOCAL_TIME))),
         };
         let mut properties = Vec::with_capacity(self.properties.len());
-        for (name, chain) in &self.properties {
-            match chain.value(record.fields) {
+        for property in &self.properties {
+            match property.chain.value(record.fields) {
                 Ok(Value::Null) => {}
-                Ok(value) => properties.push((name.as_str(), value)),
-                Err(rule) => return Err(reject(&format!("properties[{name}]"), rule)),
+                Ok(value) => property.target.put(&mut properties, value),
+                Err(rule) => return Err(reject(&format!("properties[{}]", property.name), rule)),
             }
         }
         Ok(MappedEvent {
             name: &self.name,
+            sent_as: &self.sent_as,
             at,
             properties,
             trigger: match self.watched {

@@ -148,6 +148,7 @@ mod tests {
             enums: Default::default(),
             rates: None,
             objects: Vec::new(),
+            projections: Vec::new(),
         };
         MappingVersion::new(name, spec)
     }

@@ -119,6 +119,7 @@ fn who_gets_a_trait_follows_from_versions_streams_and_what_a_destination_may_hol
         let told = recipients.map(|recipient| match recipient.verdict {
             Verdict::Delivered => format!("{} gets it", recipient.sink),
             Verdict::Withheld(limit) => format!("{} holds {limit:?}", recipient.sink),
+            Verdict::LeftOut => format!("{} is left out", recipient.sink),
             Verdict::NotInVersion => format!("{} takes {}", recipient.sink, recipient.version),
             Verdict::Unknown => format!("{} is not known", recipient.sink),
         });
@@ -175,4 +176,70 @@ fn the_markdown_tells_what_the_site_tells() {
     ] {
         assert!(page.contains(words), "{words:?} is not in:\n{page}");
     }
+}
+
+#[test]
+fn what_a_destination_calls_a_trait_is_told_to_people_and_to_programs() {
+    let projection = r"  projections:
+    - cdp: segment
+      entity: Person
+      traits: {lifecycle_stage: stage.now, fax: null}
+    - cdp: segment
+      entity: Deal
+      events: {Opportunity Stage Changed: Order Updated}
+      properties: {Opportunity Stage Changed: {amount: revenue}}
+";
+    let number = "  version: 2.1.0\n";
+    assert!(CONTRACTS.contains(number));
+    let catalog = catalog(&CONTRACTS.replace(number, &format!("{number}{projection}")));
+    let mapping = catalog
+        .mappings
+        .iter()
+        .find(|mapping| mapping.name == "customer")
+        .unwrap();
+    let told = |name: &str| {
+        let recipients = &mapping.history("Person", name).unwrap().recipients;
+        let of_segment = recipients.iter().find(|one| one.sink == "segment-eu").unwrap();
+        (of_segment.verdict, of_segment.sent_as.clone())
+    };
+    assert_eq!(
+        told("lifecycle_stage"),
+        (Verdict::Delivered, Some("stage.now".to_owned()))
+    );
+    assert_eq!(told("fax"), (Verdict::LeftOut, None));
+    assert_eq!(told("email"), (Verdict::Delivered, None));
+    let files = catalog.render();
+    let page = |path: &str| {
+        files
+            .get(path)
+            .unwrap_or_else(|| panic!("{path} among {:?}", files.keys()))
+    };
+    let schema: serde_json::Value = serde_json::from_str(page("crm-prod/customer/2.1.0/person.schema.json")).unwrap();
+    let names = |name: &str| schema["properties"][name]["x-names"].clone();
+    assert_eq!(
+        [names("lifecycle_stage"), names("fax"), names("email")],
+        [
+            serde_json::json!({"segment": "stage.now"}),
+            serde_json::json!({"segment": null}),
+            serde_json::Value::Null
+        ]
+    );
+    let event: serde_json::Value =
+        serde_json::from_str(page("crm-prod/customer/2.1.0/opportunity-stage-changed.schema.json")).unwrap();
+    assert_eq!(
+        (&event["x-names"], &event["properties"]["amount"]["x-names"]),
+        (
+            &serde_json::json!({"segment": "Order Updated"}),
+            &serde_json::json!({"segment": "revenue"})
+        )
+    );
+    let site = page("crm-prod/customer/person/lifecycle_stage.html");
+    assert!(site.contains("As <code>stage.now</code>"), "{site}");
+    let index = page("crm-prod/customer/index.html");
+    assert!(
+        index.contains("called Order Updated") && index.contains("called revenue"),
+        "{index}"
+    );
+    let markdown = page("markdown/crm-prod/customer.md");
+    assert!(markdown.contains(r"gets it as stage.now"), "{markdown}");
 }

@@ -4,6 +4,7 @@ mod consent;
 mod event;
 mod identity;
 mod object;
+mod projection;
 mod rates;
 mod traits;
 mod transform;
@@ -22,6 +23,7 @@ pub use consent::{Authority, ConsentMapping, LegalBasis, RegionRule};
 pub use event::{EventMapping, EventTrigger, PropertyMapping};
 pub use identity::{IdentityKey, IdentityReference, IdentityRole, Subject, SubjectEntity};
 pub use object::{Dependent, DependentKind, Entity, ObjectMapping};
+pub use projection::{ProjectedName, Projection};
 pub use rates::ExchangeRates;
 pub use traits::{Deprecation, OnError, OnNull, TraitMapping, TraitType};
 pub use transform::{AmbiguousTime, CountryCode, LanguageCode, Otherwise, Rounding, Transform};
@@ -87,6 +89,10 @@ pub struct MappingVersionSpec {
     /// What becomes of each CRM object.
     #[schemars(length(min = 1, max = 64))]
     pub objects: Vec<ObjectMapping>,
+    /// Where a CDP names things its own way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub projections: Vec<Projection>,
 }
 
 impl MappingVersionSpec {

@@ -161,6 +161,10 @@ fn who(mapping: &Mapping, history: &TraitHistory, version: &Version, found: &Tra
                 a href="../index.html#consent" { "How that is read" }
             }
         }
+        @if !found.names.is_empty() {
+            h3 { "Where it has another name" }
+            (parts::terms(&words::names(&found.names)))
+        }
         @if history.recipients.is_empty() {
             p.none { "Nobody gets it: no pipeline brings " (history.entity) " to a destination." }
         } @else {
@@ -183,7 +187,11 @@ fn recipients(history: &TraitHistory) -> Markup {
                 }
                 td {
                     @match recipient.verdict {
-                        Verdict::Delivered => { span.badge.active { "Yes" } },
+                        Verdict::Delivered => {
+                            span.badge.active { "Yes" }
+                            @if let Some(name) = &recipient.sent_as { " As " code { (name) } "." }
+                        },
+                        Verdict::LeftOut => { span.badge.retired { "No" } " The contract leaves it out for this kind of destination." },
                         Verdict::Withheld(limit) => {
                             span.badge.retired { "No" } " It may hold no more than " (format!("{limit:?}")) "."
                         },

@@ -101,7 +101,7 @@ fn items(
     let mut identity: Map<String, Value> = mapped
         .external_ids
         .iter()
-        .map(|(kind, id)| ((*kind).to_owned(), json!(id)))
+        .map(|external| (external.sent_as.to_owned(), json!(external.id)))
         .collect();
     let (mut group, mut subject) = (Value::Null, Value::Null);
     let mut own = |kind: Option<&String>, id: &Option<Cow<'_, str>>| {
@@ -157,7 +157,7 @@ fn event(event: &MappedEvent<'_>) -> Value {
     let properties: Map<_, _> = properties
         .map(|(name, value)| ((*name).to_owned(), value_of(value)))
         .collect();
-    json!({"name": event.name, "at": event.at.to_string(), "properties": properties})
+    json!({"name": event.sent_as, "at": event.at.to_string(), "properties": properties})
 }
 
 /// A value as it is delivered.

@@ -33,6 +33,8 @@ spec:
         - name: Stage Changed
           when: {changed: StageName}
           properties: [{property: stage, from: StageName, type: String}]
+  projections:
+    - {cdp: segment, entity: Person, traits: {since: customer.since, value: null}}
 ";
 
 const SINK: &str = "
@@ -139,12 +141,12 @@ fn a_hash_with_a_key_needs_one_in_the_folder_for_tests() {
 }
 
 #[test]
-fn a_sink_gets_what_it_takes_and_may_hold() {
+fn a_sink_gets_what_it_takes_and_may_hold_under_its_cdps_names() {
     let examples = "
   - name: a contact
     object: Contact
-    record: {Id: '1', Email: a@b.example, AccountId: '7'}
-    expect: {identity: {crm_id: '1'}, group: null, traits: {since: null}}
+    record: {Id: '1', Email: a@b.example, AccountId: '7', Value: 3}
+    expect: {identity: {crm_id: '1'}, group: null, traits: {customer: {since: null}}}
 ";
     let head = format!("{HEAD}\nsink: cdp");
     assert_eq!(ran(&head, examples), [("a contact".to_owned(), Vec::new())]);

@@ -1,6 +1,7 @@
 //! Events, and their properties.
 
-use super::super::plan::Event;
+use super::super::plan::{Event, Property};
+use super::super::projection;
 use super::{ObjectCompiler, unique};
 use crate::api::Classification;
 use crate::api::mapping_version::EventTrigger;
@@ -17,6 +18,9 @@ impl ObjectCompiler<'_> {
                 event.properties.iter().map(|property| &property.property),
                 self.errors,
             );
+            let Some(sent_as) = self.names.of_event(&event.name) else {
+                continue;
+            };
             let watched = match &event.when {
                 EventTrigger::Created {} => None,
                 EventTrigger::Changed(field) => {
@@ -34,6 +38,9 @@ impl ObjectCompiler<'_> {
                 .enumerate()
                 .filter(|(_, property)| property.classification <= highest)
             {
+                let Some(target) = self.names.of_property(&event.name, &property.property) else {
+                    continue;
+                };
                 let path = format!("{path}.properties[{place}]");
                 let to = self.to(
                     property.kind,
@@ -42,13 +49,16 @@ impl ObjectCompiler<'_> {
                     &property.transforms,
                     &path,
                 );
-                properties.push((
-                    property.property.clone(),
-                    self.chain(&property.from, &property.transforms, to, &path),
-                ));
+                properties.push(Property {
+                    name: property.property.clone(),
+                    target,
+                    chain: self.chain(&property.from, &property.transforms, to, &path),
+                });
             }
+            projection::gather(&mut properties, |property| &property.target);
             events.push(Event {
                 name: event.name.clone(),
+                sent_as,
                 at,
                 watched,
                 properties,

@@ -28,6 +28,7 @@ impl ObjectCompiler<'_> {
         let chain = self.chain(&key.from, &key.transforms, TraitType::String.into(), &path);
         Identity {
             kind: key.kind.clone(),
+            sent_as: self.names.of_identity(&key.kind).unwrap_or_else(|| key.kind.clone()),
             path: format!("identity[{}]", key.kind),
             chain,
             required,
@@ -118,6 +119,7 @@ impl ObjectCompiler<'_> {
         let path = format!("{}.{name}", self.path);
         Identity {
             kind: kind.to_owned(),
+            sent_as: kind.to_owned(),
             path: format!("{name}[{kind}]"),
             chain: self.chain(from, &[], TraitType::String.into(), &path),
             required,

@@ -16,6 +16,7 @@ use super::error::{CompileError, Errors, did_you_mean};
 use super::fields::Fields;
 use super::money::Rates;
 use super::plan::Plan;
+use super::projection::{self, Names};
 use super::purpose::Purpose;
 use crate::api::mapping_version::{Entity, IdentityKey, IdentityRole, MappingVersionSpec, ObjectMapping};
 use crate::api::{CdpSinkSpec, Classification};
@@ -38,6 +39,7 @@ pub(super) fn check(spec: &MappingVersionSpec, errors: &mut Errors) {
     for (position, object) in spec.objects.iter().enumerate() {
         ObjectCompiler::new(spec, rates.as_ref(), object, position, errors).check();
     }
+    projection::check(spec, errors);
 }
 
 fn rates(spec: &MappingVersionSpec, errors: &mut Errors) -> Option<Arc<Rates>> {
@@ -82,6 +84,8 @@ struct ObjectCompiler<'c> {
     rates: Option<&'c Arc<Rates>>,
     object: &'c ObjectMapping,
     path: String,
+    /// What the sink's CDP calls things.
+    names: Names<'c>,
     fields: Fields,
     errors: &'c mut Errors,
 }
@@ -99,6 +103,7 @@ impl<'c> ObjectCompiler<'c> {
             rates,
             object,
             path: format!("spec.objects[{position}]"),
+            names: Names::default(),
             fields: Fields::default(),
             errors,
         }
@@ -175,6 +180,7 @@ impl<'c> ObjectCompiler<'c> {
     /// Compiles what the sink takes.
     fn plan(mut self, sink: &CdpSinkSpec) -> Plan {
         let object = self.object;
+        self.names = Names::of(self.spec, object.entity, sink);
         let of_kind = |kind: &String| object.identity.iter().position(|identity| identity.kind == *kind);
         let user = match object.entity {
             Entity::Person => of_kind(&sink.identity.user_id).map(|position| self.identity(position, true)),
@@ -188,7 +194,8 @@ impl<'c> ObjectCompiler<'c> {
         let mut external = Vec::new();
         if object.entity == Entity::Person {
             for (position, identity) in object.identity.iter().enumerate() {
-                if sink.identity.external_ids.contains(&identity.kind) {
+                let sent = self.names.of_identity(&identity.kind).is_some();
+                if sent && sink.identity.external_ids.contains(&identity.kind) {
                     external.push(self.identity(position, false));
                 }
             }

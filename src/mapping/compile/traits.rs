@@ -1,6 +1,7 @@
 //! Traits: their sources, and what becomes of their nulls.
 
 use super::super::plan::Trait;
+use super::super::projection::{self, Target};
 use super::super::typed::{Current, Type};
 use super::super::value::Value;
 use super::ObjectCompiler;
@@ -15,10 +16,17 @@ impl ObjectCompiler<'_> {
             .iter()
             .enumerate()
             .filter(|(_, rule)| rule.classification <= highest);
-        kept.map(|(position, rule)| self.rule(position, rule)).collect()
+        let mut traits: Vec<Trait> = kept
+            .filter_map(|(position, rule)| {
+                let target = self.names.of_trait(&rule.name)?;
+                Some(self.rule(position, rule, target))
+            })
+            .collect();
+        projection::gather(&mut traits, |rule| &rule.target);
+        traits
     }
 
-    pub(super) fn rule(&mut self, position: usize, rule: &TraitMapping) -> Trait {
+    pub(super) fn rule(&mut self, position: usize, rule: &TraitMapping, target: Target) -> Trait {
         let path = format!("{}.traits[{position}]", self.path);
         let to = self.to(rule.kind, rule.items, rule.table.as_deref(), &rule.transforms, &path);
         let default = self.default(rule, &to, &path);
@@ -32,6 +40,7 @@ impl ObjectCompiler<'_> {
         };
         Trait {
             name: rule.name.clone(),
+            target,
             chain,
             on_null: rule.on_null,
             default,

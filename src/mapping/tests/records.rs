@@ -64,6 +64,11 @@ fn purposes<'m>(mapped: &Mapped<'m>) -> Vec<(&'m str, bool)> {
         .collect()
 }
 
+fn external_ids<'m>(mapped: &'m Mapped<'_>) -> Vec<(&'m str, &'m str)> {
+    let ids = mapped.external_ids.iter();
+    ids.map(|external| (external.kind, &*external.id)).collect()
+}
+
 fn traits(mapped: &Mapped<'_>) -> Vec<String> {
     mapped
         .traits
@@ -80,13 +85,13 @@ fn a_contact_becomes_a_person() {
             (
                 mapped.user_id.as_deref(),
                 mapped.group_id.as_deref(),
-                &mapped.external_ids,
+                external_ids(&mapped),
                 purposes(&mapped)
             ),
             (
                 Some("003A"),
                 Some("001A"),
-                &vec![("email", Cow::Borrowed("ada@example.com"))],
+                vec![("email", "ada@example.com")],
                 vec![("marketing_email", true)]
             )
         );
@@ -211,7 +216,7 @@ fn an_empty_identity_is_left_out() {
         record.insert("AccountId", empty.clone());
         map(CONTACT, &record, |plan, record| {
             let mapped = plan.map(record).expect("mapped");
-            assert_eq!(mapped.external_ids, [], "{empty:?}");
+            assert_eq!(external_ids(&mapped), [], "{empty:?}");
         });
     }
 }
