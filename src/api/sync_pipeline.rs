@@ -412,6 +412,10 @@ pub struct StreamStatus {
 pub struct StreamSchema {
     /// A hash of the description: what the annotation `ferrygate.io/accept-schema` names to accept it.
     pub hash: String,
+    /// The version of the mapping that the description was held against.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 63))]
+    pub mapping_version: String,
     /// Whether a person has accepted this very description.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub accepted: bool,

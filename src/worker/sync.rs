@@ -131,9 +131,7 @@ async fn run(
     notes.into_iter().for_each(|note| report.note(note));
     report.progress = checkpoint::progress(store.checkpoint());
 
-    let connected = shutdown
-        .run_until_cancelled(prepare::connect(spec, &plan, secrets))
-        .await;
+    let connected = shutdown.run_until_cancelled(prepare::connect(spec, secrets)).await;
     let Connected {
         source,
         sink,
@@ -141,8 +139,9 @@ async fn run(
     } = connected.ok_or_else(interrupted)??;
     let looked = {
         let spec = spec.clone();
+        let lacking = plan.check_schema(&description).err().unwrap_or_default();
         blocking("state", move || {
-            schema::look(&spec, &description, &mut store).map(|look| (store, look))
+            schema::look(&spec, &description, &lacking, &mut store).map(|look| (store, look))
         })
     };
     let (store, look) = looked.await??;

@@ -287,3 +287,30 @@ async fn a_schema_that_changes_is_told_held_on_demand_and_accepted_by_its_hash()
         (Outcome::Succeeded, true, Outcome::Succeeded, true)
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_the_crm_lacks_is_told_with_the_schema_and_later_descriptions_are_not_held_against_that_one() {
+    let mut setting = Setting::with(20).await;
+    let version = setting.spec.mapping.version.clone();
+    let right = setting.spec.mapping.clone();
+    let rule = &mut setting.spec.mapping.objects[0].traits[0];
+    rule.from = Some("Nonesuch__c".into());
+    let lacking = setting.run(1, None).await;
+    let schema = lacking.schema.expect("a schema");
+    assert_eq!(
+        (lacking.outcome, schema.mapping_version),
+        (Outcome::SchemaDrifted, version)
+    );
+    assert!(
+        schema.findings[0].starts_with("spec.objects[0].traits[0].from: object Contact has no field \"Nonesuch__c\""),
+        "{:?}",
+        schema.findings
+    );
+    setting.spec.mapping = right;
+    let mended = setting.run(2, None).await;
+    let schema = mended.schema.expect("a schema");
+    assert_eq!(
+        (mended.outcome, schema.is_aligned(), schema.changes),
+        (Outcome::Succeeded, true, Vec::new())
+    );
+}

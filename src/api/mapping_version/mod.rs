@@ -49,6 +49,11 @@ pub use transform::{AmbiguousTime, CountryCode, LanguageCode, Otherwise, Roundin
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Compiled\")].status"
     ),
+    printcolumn(
+        name = "Compatible",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Compatible\")].status"
+    ),
     printcolumn(name = "Used By", type_ = "integer", json_path = ".status.usedBy"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -150,7 +155,7 @@ pub struct MappingVersionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = super::common::UNSEEN))]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Reconciling`, `Stalled`, `Compiled`, `SemverCompliant`, `ReviewDue`, `RemovalDue`, `InUse`.
+    /// `Ready`, `Reconciling`, `Stalled`, `Compiled`, `Compatible`, `SemverCompliant`, `ReviewDue`, `RemovalDue`, `InUse`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

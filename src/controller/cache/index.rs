@@ -10,7 +10,7 @@ use super::super::admission::{Claimant, Places, Queue, Rank};
 use super::super::key::{Key, Kind, Name};
 use super::super::light::{Cause, LightJob, LightPod};
 use super::objects::Objects;
-use crate::api::sync_pipeline::StreamStatus;
+use crate::api::sync_pipeline::{StreamSchema, StreamStatus};
 use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
 use crate::mapping::{CompileError, Plan};
 
@@ -241,6 +241,11 @@ impl Index {
                 self.touch_versions(&name.namespace, &one.spec.mapping_ref.name, touched);
             }
         }
+        if before.as_deref().is_some_and(|before| !same_schemas(before, &pipeline)) {
+            // Whether the version that it takes fits its source.
+            let taken = pipeline.status.as_ref().and_then(|status| status.mapping.as_ref());
+            touched.extend(taken.map(|taken| Key::new(Kind::MappingVersion, name.beside(&taken.name))));
+        }
         touched.push(Key::new(Kind::SyncPipeline, name));
     }
 
@@ -358,6 +363,15 @@ impl Index {
         }
         touched.extend(self.owners.get(&job).cloned());
     }
+}
+
+/// Whether the streams of two states of a pipeline tell the same of their objects' schemas.
+fn same_schemas(one: &SyncPipeline, other: &SyncPipeline) -> bool {
+    fn schemas(pipeline: &SyncPipeline) -> impl Iterator<Item = (&str, Option<&StreamSchema>)> {
+        let streams = pipeline.status.iter().flat_map(|status| &status.streams);
+        streams.map(|stream| (stream.name.as_str(), stream.schema.as_ref()))
+    }
+    schemas(one).eq(schemas(other))
 }
 
 /// The source that a pipeline names.
