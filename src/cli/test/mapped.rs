@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::example::{Example, field};
 use crate::api::mapping_version::{Entity, MappingVersionSpec, ObjectMapping};
 use crate::api::{CdpSinkSpec, Classification};
+use crate::consent::{Decision, Gate};
 use crate::mapping::{Mapped, MappedEvent, Plan, Rejection, Trigger};
 use crate::record::{Field, Record};
 use crate::sink::segment::json::typed;
@@ -86,9 +87,22 @@ pub(super) fn map(
     };
     let object = spec.objects.iter().find(|mapping| mapping.object == example.object);
     Ok(match mapped {
-        Ok(mapped) => Outcome::Mapped(items(&mapped, delivered.as_ref(), object, sink)),
+        Ok(mut mapped) => {
+            let now = example.now.unwrap_or_else(|| latest(stamp, &mapped));
+            let (entity, deleted) = (mapped.entity, example.deleted);
+            let ruling = Gate::new(sink).decide(entity, &mut mapped.consent, deleted, now);
+            let mut items = items(&mapped, delivered.as_ref(), object, sink);
+            items.insert("suppressed".to_owned(), json!(ruling.decision == Decision::Suppress));
+            Outcome::Mapped(items)
+        }
         Err(rejection) => Outcome::Rejected(rejection),
     })
+}
+
+/// The clock where an example states none.
+fn latest(modified: Timestamp, mapped: &Mapped<'_>) -> Timestamp {
+    let evidence = mapped.consent.iter().filter_map(|statement| statement.evidence);
+    evidence.fold(modified, Timestamp::max)
 }
 
 /// The parts of an example, from what was mapped. `delivered` is the record at its last delivery.
@@ -130,6 +144,10 @@ fn items(
         .consent
         .iter()
         .map(|statement| (statement.purpose.to_owned(), json!(statement.is_granted())));
+    let denied = mapped.consent.iter().filter_map(|statement| {
+        let denial = statement.granted.err()?;
+        Some((statement.purpose.to_owned(), json!(denial.to_string())))
+    });
     let events = mapped.events.iter().filter(|event| fires(event, delivered)).map(event);
     let parts = [
         ("identity", Value::Object(identity)),
@@ -137,6 +155,7 @@ fn items(
         ("subject", subject),
         ("traits", traits.collect::<Map<_, _>>().into()),
         ("consent", consent.collect::<Map<_, _>>().into()),
+        ("denied", denied.collect::<Map<_, _>>().into()),
         ("events", events.collect::<Vec<_>>().into()),
     ];
     parts.into_iter().map(|(name, part)| (name.to_owned(), part)).collect()
