@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::civil::Date;
 use kube::ResourceExt;
 use semver::Version as Semver;
 
@@ -12,7 +13,7 @@ use super::names::{Folder, file_name};
 use super::words::{further, sentence, written};
 use crate::api::common::Cdp;
 use crate::api::{CdpSink, MappingVersion, SyncPipeline};
-use crate::worker::resolve_mapping;
+use crate::worker::takeable_mappings;
 
 /// The resources of one namespace.
 #[derive(Clone, Debug, Default)]
@@ -178,9 +179,15 @@ fn pipelines(contracts: &Contracts<'_>, mapping: &str) -> Vec<Pipeline> {
             source: pipeline.spec.source_ref.name.clone(),
             sink: pipeline.spec.sink_ref.name.clone(),
             asks: pipeline.spec.mapping_ref.version.clone(),
-            takes: resolve_mapping(&pipeline.spec.mapping_ref, contracts.mappings.iter().copied())
-                .map(|version| version.spec.version.clone())
-                .map_err(|unresolved| unresolved.to_string()),
+            // A catalog has no clock: what may be gone one day is taken for allowed.
+            takes: takeable_mappings(
+                &pipeline.spec.mapping_ref,
+                contracts.mappings.iter().copied(),
+                None,
+                Date::MAX,
+            )
+            .map(|fitting| fitting.highest.spec.version.clone())
+            .map_err(|unresolved| unresolved.to_string()),
             objects: pipeline
                 .spec
                 .streams

@@ -36,7 +36,7 @@ use crate::api::sync_pipeline::{Counts, OnSchemaChange, Reconciliation, Stream, 
 use crate::api::{CdpSinkSpec, CrmSourceSpec, MappingVersionSpec};
 use crate::state::{Between, Opening};
 
-pub use resolve::{UnresolvedMapping, fitting_mappings, resolve_mapping};
+pub use resolve::{Fitting, UnresolvedMapping, fitting_mappings, resolve_mapping, takeable_mappings};
 pub use sync::sync;
 
 /// What a run is told.

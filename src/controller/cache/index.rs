@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use jiff::civil::Date;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
@@ -12,6 +13,7 @@ use super::super::light::{Cause, LightJob, LightPod};
 use super::objects::Objects;
 use crate::api::sync_pipeline::{StreamSchema, StreamStatus};
 use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
+use crate::mapping::diff::compare;
 use crate::mapping::{CompileError, Plan};
 
 /// All that the controller knows.
@@ -39,6 +41,8 @@ pub struct Index {
     /// Why Jobs do not come to run, as far as it was asked for.
     causes: HashMap<Name, Cause>,
     plans: HashMap<PlanKey, Arc<[CompileError]>>,
+    /// Of two versions of a mapping, why the later one's number is too low, and on which day that was asked.
+    numbers: HashMap<(String, String), (Date, Option<CompileError>)>,
 }
 
 /// A mapping of an object for a sink: specs of both, by uid and generation.
@@ -138,6 +142,27 @@ impl Index {
             .into();
         self.plans.insert(key, errors.clone());
         errors
+    }
+
+    /// Why a version's number is too low for what it changes against an earlier one. They are compared once a day: a version never
+    /// changes, and the day decides what may be gone.
+    pub fn misnumbered(
+        &mut self,
+        before: &MappingVersion,
+        after: &MappingVersion,
+        today: Date,
+    ) -> Option<CompileError> {
+        let identity = |version: &MappingVersion| version.uid().unwrap_or_else(|| version.name_any());
+        let key = (identity(before), identity(after));
+        if let Some((_, error)) = self.numbers.get(&key).filter(|(day, _)| *day == today) {
+            return error.clone();
+        }
+        if self.numbers.len() >= PLANS {
+            self.numbers.clear();
+        }
+        let error = compare(&before.spec, &after.spec, today).misnumbered();
+        self.numbers.insert(key, (today, error.clone()));
+        error
     }
 
     /// The places of a source, as a pipeline sees them.
