@@ -1,5 +1,7 @@
 //! Whether a mapping fits an object as the CRM describes it, beyond that its fields are there; and what a field's change touches.
 
+mod expressions;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -28,11 +30,17 @@ pub fn findings(spec: &MappingVersionSpec, description: &ObjectDescription) -> V
         if object.object != description.object {
             continue;
         }
+        let path = format!("spec.objects[{place}]");
         for (position, rule) in object.traits.iter().enumerate() {
+            let path = format!("{path}.traits[{position}]");
+            findings.extend(expressions::of_trait(rule, description, &path));
             let field = rule.from.as_deref().and_then(|from| description.field(from));
             let Some(field) = field else { continue };
-            let path = format!("spec.objects[{place}].traits[{position}]");
             findings.extend(of_trait(spec, rule, field, &path));
+        }
+        for (position, consent) in object.consent.iter().enumerate() {
+            let path = format!("{path}.consent[{position}]");
+            findings.extend(expressions::of_consent(consent, description, &path));
         }
     }
     findings
