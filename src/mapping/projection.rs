@@ -32,6 +32,12 @@ impl Target {
         Target { parents, name }
     }
 
+    /// The nested objects' names, the outermost first, and its own.
+    fn path(&self) -> Vec<String> {
+        let own = std::iter::once(&self.name);
+        self.parents.iter().chain(own).cloned().collect()
+    }
+
     /// Adds a value. Targets within one object must come one after the other, as [`gather`] puts them.
     pub fn put<'m>(&'m self, members: &mut Vec<(&'m str, Value<'m>)>, value: Value<'m>) {
         let Some((first, rest)) = self.parents.split_first() else {
@@ -79,17 +85,13 @@ pub(super) fn gather<T>(all: &mut [T], target: impl Fn(&T) -> &Target) {
     }
     let mut first: HashMap<Vec<String>, usize> = HashMap::new();
     for (position, one) in all.iter().enumerate() {
-        let Target { parents, name } = target(one);
-        for depth in 1..=parents.len() {
-            first.entry(parents[..depth].to_vec()).or_insert(position);
+        let path = target(one).path();
+        for depth in 1..=path.len() {
+            first.entry(path[..depth].to_vec()).or_insert(position);
         }
-        first
-            .entry([&parents[..], &[name.clone()]].concat())
-            .or_insert(position);
     }
     all.sort_by_cached_key(|one| {
-        let Target { parents, name } = target(one);
-        let path = [&parents[..], &[name.clone()]].concat();
+        let path = target(one).path();
         let places = (1..=path.len()).map(|depth| first.get(&path[..depth]).copied().unwrap_or_default());
         places.collect::<Vec<usize>>()
     });
@@ -180,7 +182,7 @@ fn of_one(projection: &Projection, objects: &[&ObjectMapping], path: &str, error
     Checked {
         path: format!("{path}.traits"),
         what: "trait",
-        whole: &entity,
+        whole: entity,
         given: &projection.traits,
         canonical: distinct(traits.map(|rule| rule.name.as_str())),
         nests: true,
@@ -190,7 +192,7 @@ fn of_one(projection: &Projection, objects: &[&ObjectMapping], path: &str, error
     Checked {
         path: format!("{path}.events"),
         what: "event",
-        whole: &entity,
+        whole: entity,
         given: &projection.events,
         canonical: distinct(events().map(|event| event.name.as_str())),
         nests: false,
@@ -200,7 +202,7 @@ fn of_one(projection: &Projection, objects: &[&ObjectMapping], path: &str, error
     Checked {
         path: format!("{path}.identity"),
         what: "identity",
-        whole: &entity,
+        whole: entity,
         given: &projection.identity,
         canonical: distinct(kinds.map(|key| key.kind.as_str())),
         nests: false,

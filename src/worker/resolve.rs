@@ -43,17 +43,15 @@ pub enum UnresolvedMapping {
     },
     /// The versions that fit are all held back.
     #[error(
-        "spec.mappingRef.version: no version of mapping {name:?} that fits {range:?} is taken by a range: {version}, {why}. To take it \
-         all the same, name it exactly"
+        "spec.mappingRef.version: no version of mapping {name:?} that fits {range:?} is taken by a range: {why}. To take it all the same, \
+         name it exactly"
     )]
     HeldBack {
         /// The mapping's name.
         name: String,
         /// The range that was asked for.
         range: String,
-        /// The highest of them.
-        version: String,
-        /// Why it is held back.
+        /// Why the highest of them is held back.
         why: String,
     },
     /// Two resources claim to be the same version.
@@ -169,10 +167,9 @@ pub fn fitting_mappings<V: Borrow<MappingVersion>>(
     let mut fitting = fitting.into_iter();
     let Some((version, highest)) = fitting.next() else {
         return Err(match held {
-            Some((held, error)) => UnresolvedMapping::HeldBack {
+            Some((_, error)) => UnresolvedMapping::HeldBack {
                 name: reference.name.clone(),
                 range: reference.version.clone(),
-                version: held.borrow().spec.version.clone(),
                 why: error.message,
             },
             None => UnresolvedMapping::NoVersion {
@@ -333,7 +330,7 @@ mod tests {
             (&["1.0.0", "1.1.0", "1.1.2"], &breaking, "^1", None, "1.1.2"),
             (&all, &breaking, "1.1.0", None, "1.1.0"),
             (&all, &breaking, "=1.1.1", None, "1.1.1"),
-            (&all, &breaking, "^1.1", None, "none: 1.1.1"),
+            (&all, &breaking, "^1.1", None, "none: 1.1.1 is too low"),
             // What is taken is kept, and its corrections are held against it.
             (&all, &breaking, "^1", Some("1.1.0"), "1.1.1"),
             (&["1.0.0", "1.1.0"], &breaking, "^1", Some("1.1.0"), "1.1.0"),
@@ -351,7 +348,7 @@ mod tests {
                 let pair = (before.spec.version.as_str(), after.spec.version.as_str());
                 breaking.contains(&pair).then(|| CompileError {
                     path: "spec.version".to_owned(),
-                    message: "too low".to_owned(),
+                    message: format!("{} is too low", after.spec.version),
                 })
             });
             let told = match found {
@@ -359,7 +356,7 @@ mod tests {
                     let held = held.map_or(String::new(), |(held, _)| format!(", held {}", held.spec.version));
                     format!("{}{held}", highest.spec.version)
                 }
-                Err(UnresolvedMapping::HeldBack { version, .. }) => format!("none: {version}"),
+                Err(UnresolvedMapping::HeldBack { why, .. }) => format!("none: {why}"),
                 Err(error) => error.to_string(),
             };
             assert_eq!(told, expected, "{asked} {taken:?}");

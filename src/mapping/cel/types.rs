@@ -9,11 +9,14 @@ use regex::Regex;
 use super::Gives;
 use super::analysis::{VALUE, field_of, gives};
 
+/// What is known of a field, by its name.
+pub(super) type FieldType<'t> = dyn Fn(&str) -> Option<Gives> + 't;
+
 /// What is known of the variables before a record is seen.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Types<'t> {
     /// Of the record's fields, by name.
-    pub field: Option<&'t dyn Fn(&str) -> Option<Gives>>,
+    pub field: Option<&'t FieldType<'t>>,
     /// Of `value`.
     pub value: Option<Gives>,
 }
