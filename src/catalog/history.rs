@@ -141,6 +141,7 @@ fn history(versions: &[Version], current: usize, shown: usize, entity: &str, fou
             .map(|version| version.number.clone()),
         changes,
         recipients: Vec::new(),
+        fill: Vec::new(),
         replaces: Vec::new(),
     }
 }

@@ -183,6 +183,10 @@ fn of_trait(page: &mut String, found: &Trait, history: &TraitHistory) {
     for definition in &found.definitions {
         of_definition(page, definition);
     }
+    for told in &history.fill {
+        let (share, of) = words::fill(told);
+        let _ = writeln!(page, "- Has a value: {} {}", text(&share), text(&of));
+    }
     for term in words::names(&found.names) {
         let _ = writeln!(page, "- {}: {}", text(&term.label), text(&term.text));
     }

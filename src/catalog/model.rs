@@ -311,8 +311,27 @@ pub struct TraitHistory {
     pub changes: Vec<(String, What)>,
     /// Who gets it, and who does not.
     pub recipients: Vec<Recipient>,
+    /// How many records had a value for it, where a status tells.
+    pub fill: Vec<Fill>,
     /// Traits of the same entity that say that this one is to be used in their place.
     pub replaces: Vec<String>,
+}
+
+/// How many of the records of a run had a value for a trait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// The CRM object.
+    pub object: String,
+    /// The pipeline.
+    pub pipeline: String,
+    /// The version that the run took.
+    pub version: String,
+    /// How many records it read.
+    pub records: i64,
+    /// Of a thousand of them, how many had a value: 1,000 only where all had, 0 only where none had.
+    pub per_mille: i32,
+    /// The day of the run, in UTC.
+    pub day: Date,
 }
 
 /// A sink that a pipeline brings a trait's entity to.

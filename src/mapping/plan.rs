@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use super::cel::Expression;
 use super::error::{CompileError, Errors, Rejection};
 use super::fields::Fields;
+use super::fill::Filled;
 use super::identity::Succession;
 use super::projection::Target;
 use super::purpose::Purpose;
@@ -32,6 +33,8 @@ pub struct Plan {
     pub(super) external: Vec<Identity>,
     pub(super) successions: Vec<Succession>,
     pub(super) traits: Vec<Trait>,
+    /// How many traits the object has, whether this sink gets them or not.
+    pub(super) all_traits: usize,
     pub(super) purposes: Vec<Purpose>,
     pub(super) events: Vec<Event>,
 }
@@ -67,6 +70,8 @@ pub(super) struct Identity {
 #[derive(Debug)]
 pub(super) struct Trait {
     pub name: String,
+    /// Its place among the object's traits.
+    pub position: usize,
     pub target: Target,
     pub chain: Chain,
     pub on_null: OnNull,
@@ -169,6 +174,22 @@ impl Plan {
     /// The first rule that rejects the record. Its consent may still say that it must be suppressed:
     /// [`Plan::map_suppression`] tells.
     pub fn map<'m>(&'m self, record: &'m Record<'m>) -> Result<Mapped<'m>, Rejection> {
+        self.mapping(record, |_| {})
+    }
+
+    /// Maps a record as [`Plan::map`] does, and counts for which traits it has a value.
+    ///
+    /// # Errors
+    /// As [`Plan::map`]. A record that is rejected is not counted.
+    pub fn map_counting<'m>(&'m self, record: &'m Record<'m>, filled: &mut Filled) -> Result<Mapped<'m>, Rejection> {
+        filled.begin();
+        let mapped = self.mapping(record, |place| filled.note(place))?;
+        filled.count(self.traits.len());
+        Ok(mapped)
+    }
+
+    /// `filled` hears the places of the traits for which the record has a value of its own.
+    fn mapping<'m>(&'m self, record: &'m Record<'m>, mut filled: impl FnMut(usize)) -> Result<Mapped<'m>, Rejection> {
         let mut mapped = self.identified(record, External::Required)?;
         mapped.consent = self
             .purposes
@@ -176,8 +197,8 @@ impl Plan {
             .map(|purpose| purpose.state(record.fields))
             .collect();
         mapped.traits.reserve_exact(self.traits.len());
-        for rule in &self.traits {
-            if let Some(value) = rule.value(record.fields)? {
+        for (place, rule) in self.traits.iter().enumerate() {
+            if let Some(value) = rule.value(record.fields, || filled(place))? {
                 rule.target.put(&mut mapped.traits, value);
             }
         }
@@ -303,15 +324,18 @@ impl Identity {
 }
 
 impl Trait {
-    /// The trait's value; none where it is left out.
-    fn value<'m>(&'m self, fields: &'m [Field<'m>]) -> Result<Option<Value<'m>>, Rejection> {
+    /// The trait's value; none where it is left out. `filled` is called where the record has one of its own.
+    fn value<'m>(&'m self, fields: &'m [Field<'m>], filled: impl FnOnce()) -> Result<Option<Value<'m>>, Rejection> {
         let reject = |rule: Rule| Rejection {
             path: format!("traits[{}]", self.name),
             rule: rule.into_owned(),
         };
         let null_rule = match self.chain.value(fields) {
             Ok(Value::Null) => Cow::Borrowed("is null"),
-            Ok(value) => return Ok(Some(value)),
+            Ok(value) => {
+                filled();
+                return Ok(Some(value));
+            }
             Err(rule) => match self.on_error {
                 OnError::Reject => return Err(reject(rule)),
                 OnError::Keep => return Ok(None),

@@ -32,7 +32,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use crate::api::common::Outcome;
-use crate::api::sync_pipeline::{Counts, OnSchemaChange, Reconciliation, Stream, StreamSchema, Watermark};
+use crate::api::sync_pipeline::{Counts, FillRates, OnSchemaChange, Reconciliation, Stream, StreamSchema, Watermark};
 use crate::api::{CdpSinkSpec, CrmSourceSpec, MappingVersionSpec};
 use crate::state::{Between, Opening};
 
@@ -131,6 +131,8 @@ pub struct RunResult {
     pub reconciliation: Option<Reconciliation>,
     /// The object as the CRM describes it.
     pub schema: Option<StreamSchema>,
+    /// How many of its records had a value for each trait, where it read any.
+    pub fill: Option<FillRates>,
     /// Where the CRM's quota is used up: when the next try is worth it.
     pub parked_until: Option<Timestamp>,
 }

@@ -21,7 +21,7 @@ use super::stop::Stop;
 use super::transform::{self, Channels, Rules};
 use super::{Progress, Publish, RunResult, RunSpec, deliver, schema};
 use crate::api::common::Outcome;
-use crate::api::sync_pipeline::{Counts, Reconciliation, StreamSchema};
+use crate::api::sync_pipeline::{Counts, FillRates, Reconciliation, StreamSchema};
 use crate::secrets::Secrets;
 use crate::source::{Source, SourceError};
 use crate::state::{Cause, Store};
@@ -76,6 +76,7 @@ pub async fn sync(
         dead_letters: progress.dead_letters,
         reconciliation: progress.reconciliation,
         schema: report.schema,
+        fill: report.fill,
         parked_until: stopped.and_then(|stop| stop.parked_until),
     };
     tracing::info!(
@@ -96,6 +97,7 @@ pub async fn sync(
 pub(super) struct Report {
     pub(super) progress: Progress,
     schema: Option<StreamSchema>,
+    pub(super) fill: Option<FillRates>,
     notes: Vec<String>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::mem;
+use std::sync::OnceLock;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
@@ -14,7 +15,7 @@ use super::stop::Stop;
 use crate::api::mapping_version::Entity;
 use crate::consent::{Decision, Gate, Ruling};
 use crate::identity::{self, Evidence, Resolved, Secret, Successor};
-use crate::mapping::{Mapped, MappedEvent, Plan, Rejection, Trigger};
+use crate::mapping::{Filled, Mapped, MappedEvent, Plan, Rejection, Trigger};
 use crate::record::Record;
 use crate::sink::{Batch, EncodeError, Encoded, Encoder, Provenance, Sink};
 use crate::state::{
@@ -60,6 +61,8 @@ pub(super) struct Rules {
     pub(super) settled_as_of: Option<Timestamp>,
     /// What makes the hashes of the identity map.
     pub(super) secret: Secret,
+    /// What the first reading by these rules has counted, once it has come to its end.
+    pub(super) filled: OnceLock<Filled>,
 }
 
 /// A run reads a stream once or, where its mapping says that a key may be shared, change hands or be merged, up to three times.
@@ -110,6 +113,7 @@ pub(super) fn run(
         identity: Vec::new(),
         grounds: Vec::new(),
         suppressed: false,
+        filled: Filled::default(),
     };
     let mut result = Ok(());
     while let Some(arrival) = pages.blocking_recv() {
@@ -117,6 +121,10 @@ pub(super) fn run(
         if result.is_err() {
             break;
         }
+    }
+    if result.is_ok() {
+        // Only a reading of the records is asked for it, and there is one.
+        let _ = rules.filled.set(mem::take(&mut work.filled));
     }
     // What was transformed before an error goes on as well: the run keeps what it has.
     match result.and(work.hand_on()) {
@@ -157,6 +165,8 @@ struct Work<'r> {
     grounds: Vec<u8>,
     /// Whether the record is delivered as a suppression alone.
     suppressed: bool,
+    /// How many records have a value for each trait.
+    filled: Filled,
 }
 
 /// The page at hand.
@@ -305,7 +315,7 @@ impl Work<'_> {
         let mapped = if record.deleted {
             plan.map_deleted(record)
         } else {
-            plan.map(record)
+            plan.map_counting(record, &mut self.filled)
         };
         let mapped = mapped.and_then(|mut mapped| match resolved {
             Some(resolved) => mapped.withhold(resolved).map(|()| mapped),

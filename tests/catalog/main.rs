@@ -28,6 +28,7 @@ fn catalog_of(manifests: &Manifests) -> Result<Catalog, CatalogError> {
             mappings: resources.mappings.values().collect(),
             sinks: resources.sinks.values().collect(),
             pipelines: resources.pipelines.values().collect(),
+            statuses: resources.pipelines.values().collect(),
         })
         .collect();
     Catalog::of(&contracts)

@@ -41,6 +41,7 @@ fn content(mapping: &Mapping, history: &TraitHistory, version: &Version, found: 
         section aria-labelledby="source" {
             h2 #source { "Where does it come from?" }
             @for definition in &found.definitions { (of_definition(definition, found.definitions.len() > 1)) }
+            (fill(history))
         }
         section aria-labelledby="who" { h2 #who { "Who may have it?" } (who(mapping, history, version, found)) }
         section aria-labelledby="rests" { h2 #rests { "What rests on it?" } (rests(history, found)) }
@@ -124,6 +125,20 @@ fn of_definition(definition: &Definition, one_of_several: bool) -> Markup {
                 @for term in &definition.further { dt { (term.label) } dd { (term.text) } }
             }
             @for (name, table) in &definition.tables { (translation(&definition.object, name, table)) }
+        }
+    }
+}
+
+fn fill(history: &TraitHistory) -> Markup {
+    html! {
+        @if !history.fill.is_empty() {
+            h3 { "How many records have a value?" }
+            ul.plain {
+                @for told in &history.fill {
+                    @let (share, of) = words::fill(told);
+                    li { strong { (share) } " " (of) "." }
+                }
+            }
         }
     }
 }

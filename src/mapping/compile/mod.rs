@@ -212,6 +212,7 @@ impl<'c> ObjectCompiler<'c> {
             external,
             successions,
             traits,
+            all_traits: object.traits.len(),
             purposes,
             events,
         }

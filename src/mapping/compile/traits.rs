@@ -40,6 +40,7 @@ impl ObjectCompiler<'_> {
         };
         Trait {
             name: rule.name.clone(),
+            position,
             target,
             chain,
             on_null: rule.on_null,
