@@ -181,8 +181,7 @@ fn the_markdown_tells_what_the_site_tells() {
 
 #[test]
 fn what_a_destination_calls_a_trait_is_told_to_people_and_to_programs() {
-    let projection = r"  projections:
-    - cdp: segment
+    let projection = r"    - cdp: segment
       entity: Person
       traits: {lifecycle_stage: stage.now, fax: null}
     - cdp: segment
@@ -190,9 +189,8 @@ fn what_a_destination_calls_a_trait_is_told_to_people_and_to_programs() {
       events: {Opportunity Stage Changed: Order Updated}
       properties: {Opportunity Stage Changed: {amount: revenue}}
 ";
-    let number = "  version: 2.1.0\n";
-    assert!(CONTRACTS.contains(number));
-    let catalog = catalog(&CONTRACTS.replace(number, &format!("{number}{projection}")));
+    let projections = "  projections:\n";
+    let catalog = catalog(&CONTRACTS.replace(projections, &format!("{projections}{projection}")));
     let mapping = catalog
         .mappings
         .iter()
@@ -218,11 +216,11 @@ fn what_a_destination_calls_a_trait_is_told_to_people_and_to_programs() {
     let schema: serde_json::Value = serde_json::from_str(page("crm-prod/customer/2.1.0/person.schema.json")).unwrap();
     let names = |name: &str| schema["properties"][name]["x-names"].clone();
     assert_eq!(
-        [names("lifecycle_stage"), names("fax"), names("email")],
+        [names("lifecycle_stage"), names("fax"), names("phone")],
         [
             serde_json::json!({"segment": "stage.now"}),
-            serde_json::json!({"segment": null}),
-            serde_json::Value::Null
+            serde_json::json!({"segment": null, "unomi": null}),
+            serde_json::json!({"unomi": "contact.phone"})
         ]
     );
     let event: serde_json::Value =
@@ -242,5 +240,28 @@ fn what_a_destination_calls_a_trait_is_told_to_people_and_to_programs() {
         "{index}"
     );
     let markdown = page("markdown/crm-prod/customer.md");
-    assert!(markdown.contains(r"gets it as stage.now"), "{markdown}");
+    assert!(markdown.contains("gets it as stage.now"), "{markdown}");
+    assert!(page("crm-prod/customer/person/phone.html").contains("called contact.phone"));
+}
+
+#[test]
+fn how_full_a_trait_is_follows_from_the_statuses_of_the_pipelines() {
+    let told = |name: &str| {
+        let fill = customer().history("Person", name).unwrap().fill.iter();
+        fill.map(|one| (one.object.as_str(), one.pipeline.as_str(), one.records, one.per_mille))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told("phone"), [("Contact", "customers", 1204, 812)]);
+    // Of a trait that the sink does not get, nothing is known; nor of one that the run's version did not have.
+    assert_eq!([told("birthday"), told("pager")], [vec![], vec![]]);
+    let page = &FILES["crm-prod/customer/person/phone.html"];
+    assert!(
+        page.contains("<strong>81.2 %</strong> of the 1204 records of Contact"),
+        "{page}"
+    );
+    let markdown = &FILES["markdown/crm-prod/customer.md"];
+    assert!(
+        markdown.contains("- Has a value: None of the 1204 records of Contact"),
+        "{markdown}"
+    );
 }
