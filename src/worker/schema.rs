@@ -49,7 +49,9 @@ pub(super) fn look(
         path: error.path.clone(),
         message: error.message.clone(),
     });
-    let found: Vec<_> = lacking.chain(findings(&spec.mapping, description)).collect();
+    let found: Vec<_> = lacking
+        .chain(findings(&spec.mapping, description, &spec.sink))
+        .collect();
     let schema = StreamSchema {
         hash: hash.clone(),
         mapping_version: spec.mapping.version.clone(),

@@ -193,6 +193,7 @@ impl Expression {
             Some(Gives::Timestamp) => Ok(Kinds::TIMESTAMP),
             Some(Gives::Number) => Ok(Kinds::FIELD),
             Some(Gives::List) => Ok(Kinds::list(Kinds::FIELD)),
+            Some(Gives::Map) if !transformed => Ok(Kinds::JSON),
             Some(gives) => Err(format!(
                 "the expression gives {}, which no transform takes",
                 gives.name()

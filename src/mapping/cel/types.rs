@@ -56,7 +56,13 @@ pub(super) fn fault(call: &CallExpr, types: &Types<'_>) -> Option<String> {
         (operators::LOGICAL_OR, [left, right]) => logical("||", left).or_else(|| logical("||", right)),
         (operators::LOGICAL_NOT, [operand]) => logical("!", operand),
         (operators::CONDITIONAL, [condition, ..]) => logical("?:", condition),
-        (operators::ADD, [left, right]) => added(gives(left)?, gives(right)?),
+        (operators::ADD, [left, right]) => match (gives(left), gives(right)) {
+            (Some(left), Some(right)) => added(left, right),
+            (Some(one), None) | (None, Some(one)) if matches!(one, Gives::Boolean | Gives::Map) => {
+                Some(format!("+ can't add {} to anything", one.name()))
+            }
+            _ => None,
+        },
         (operators::SUBSTRACT, [left, right]) => number("-", left).or_else(|| number("-", right)),
         (operators::MULTIPLY, [left, right]) => number("*", left).or_else(|| number("*", right)),
         (operators::DIVIDE, [left, right]) => number("/", left).or_else(|| number("/", right)),

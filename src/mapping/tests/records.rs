@@ -386,3 +386,34 @@ fn a_plan_is_shared_by_the_threads_of_a_run() {
     fn shared<T: Send + Sync>() {}
     shared::<Plan>();
 }
+
+#[test]
+fn an_expressions_list_is_a_lists_value_and_its_items_must_fit() {
+    let object = "\
+object: Contact
+entity: Person
+identity: [{kind: crm_id, from: Id}]
+traits:
+- {trait: tags, cel: \"record.Tags.split(';')\", type: List, items: String, transforms: [{trim: {}}, {upper: {}}]}
+- {trait: scores, cel: \"[1, record.Score, null]\", type: List, items: Integer}
+- {trait: all, cel: \"{'tags': record.Tags.split(';'), 'score': record.Score}\", type: Json}
+- {trait: days, cel: \"[record.Tags]\", type: List, items: Date, onError: \"Null\", onNull: Unset}
+";
+    let fields = BTreeMap::from([
+        ("Id", text("003A")),
+        ("Tags", text("a; b")),
+        ("Score", Field::Number("7")),
+    ]);
+    map(object, &fields, |plan, record| {
+        let mapped = plan.map(record).expect("mapped");
+        assert_eq!(
+            traits(&mapped),
+            [
+                "tags: List([String(\"A\"), String(\"B\")])",
+                "scores: List([Integer(1), Integer(7)])",
+                r#"all: Json("{\"score\":7,\"tags\":[\"a\",\" b\"]}")"#,
+                "days: Null",
+            ]
+        );
+    });
+}
