@@ -25,7 +25,7 @@ async fn main() -> ExitCode {
         Command::Explain(args) => explain::run(args).await,
         Command::Audit(args) => audit::run(&args),
         Command::RunNow(args) => run_now::run(args).await,
-        Command::Catalog(args) => catalog::run(&args),
+        Command::Catalog(args) => catalog::run(&args).await,
         Command::Validate(args) => validate::run(&args, Timestamp::now()),
         Command::Diff(args) => diff::run(&args, Timestamp::now()),
         Command::Plan(args) => plan::run(&args, Timestamp::now()).await,

@@ -149,7 +149,7 @@ async fn a_plan_tells_what_a_cluster_would_become_and_writes_nothing() {
     assert_eq!(code, Some(3), "{told}");
     for words in [
         "  + MappingVersion customer-2.1.1\n",
-        "  pipeline customers would take another mapping version\n",
+        "SyncPipeline customers: its range does not take MappingVersion customer-2.1.1, whose number hides what it changes",
         "#lifecycle: Audience \"Best customers\"",
     ] {
         assert!(told.contains(words), "{words:?} is not in {told}");

@@ -24,14 +24,16 @@ async fn the_catalog_works_from_a_folder_by_keyboard_and_for_everybody() -> Resu
     };
     let folder = tempfile::tempdir()?;
     let (files, output) = (here.join("../tests/catalog"), folder.path().join("catalog"));
+    let status = files.join("contracts.yaml");
     let arguments = ["ferrygate", "catalog", "--files"].map(OsStr::new);
     let arguments = arguments
         .into_iter()
-        .chain([files.as_os_str(), OsStr::new("--output"), output.as_os_str()]);
+        .chain([files.as_os_str(), OsStr::new("--output"), output.as_os_str()])
+        .chain([OsStr::new("--status"), status.as_os_str()]);
     let Command::Catalog(arguments) = Cli::try_parse_from(arguments)?.command else {
         anyhow::bail!("`ferrygate catalog` is another command");
     };
-    ensure!(catalog::run(&arguments) == 0, "the catalog was not written");
+    ensure!(catalog::run(&arguments).await == 0, "the catalog was not written");
     let mut check = node.script(OsStr::new("check.mjs"));
     run(check.env("CATALOG", &output).env("BROWSER", browser)).await?;
     Ok(())

@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{Classification, ProbeResult, SecretValue};
+use super::common::{Cdp, Classification, ProbeResult, SecretValue};
 use super::job_template::JobTemplate;
 
 /// One destination: its connection, how it identifies people, and what it may hold.
@@ -50,6 +50,13 @@ pub struct CdpSinkSpec {
     /// What the probes' Jobs need beside what every worker has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_template: Option<JobTemplate>,
+}
+
+impl CdpSinkSpec {
+    /// Which CDP it is, for the projections of mappings; none where the spec names none.
+    pub fn cdp(&self) -> Option<Cdp> {
+        self.segment.as_ref().map(|_| Cdp::Segment)
+    }
 }
 
 /// Bounds on the requests made to a CDP.

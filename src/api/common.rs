@@ -45,6 +45,41 @@ pub struct SecretKeySelector {
     pub key: String,
 }
 
+/// The CDPs that a contract can speak of, by the names of their members in a `CdpSink`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Cdp {
+    /// The Segment HTTP Tracking API, or a compatible one.
+    Segment,
+    /// mParticle.
+    Mparticle,
+    /// Salesforce Data Cloud.
+    SalesforceDataCloud,
+    /// Adobe Experience Platform.
+    AdobeExperiencePlatform,
+    /// Apache Unomi.
+    Unomi,
+    /// A composable CDP's profile tables in PostgreSQL.
+    Postgres,
+    /// An HTTP API of one's own.
+    Http,
+}
+
+impl Cdp {
+    /// The name that manifests have for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cdp::Segment => "segment",
+            Cdp::Mparticle => "mparticle",
+            Cdp::SalesforceDataCloud => "salesforceDataCloud",
+            Cdp::AdobeExperiencePlatform => "adobeExperiencePlatform",
+            Cdp::Unomi => "unomi",
+            Cdp::Postgres => "postgres",
+            Cdp::Http => "http",
+        }
+    }
+}
+
 /// How closely a trait must be kept, from least to most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Classification {

@@ -23,6 +23,8 @@ pub const WITHIN_BUDGET: &str = "WithinBudget";
 pub const COMPILED: &str = "Compiled";
 /// The version number says what changed since the version before.
 pub const SEMVER_COMPLIANT: &str = "SemverCompliant";
+/// The version fits the CRM's objects wherever a pipeline uses it.
+pub const COMPATIBLE: &str = "Compatible";
 /// The day by which the contract was to be reviewed has passed.
 pub const REVIEW_DUE: &str = "ReviewDue";
 /// The day has come from which on a deprecated trait may be left out.
@@ -147,6 +149,10 @@ reasons! {
     NumberTooLow,
     /// Another resource claims to be the same version.
     VersionTwice,
+    /// The version fits the objects of every source that it is used with.
+    FitsEverySource,
+    /// The version does not fit an object of a source that it is used with.
+    SourceDiffers,
     /// The day of `reviewBy` has passed.
     ReviewOverdue,
     /// The day of `reviewBy` is to come.

@@ -18,7 +18,7 @@ pub mod mapping_version;
 pub mod sync_pipeline;
 
 pub use cdp_sink::{CdpSink, CdpSinkSpec, CdpSinkStatus};
-pub use common::{Classification, LocalReference, SecretKeySelector, SecretValue};
+pub use common::{Cdp, Classification, LocalReference, SecretKeySelector, SecretValue};
 pub use crm_source::{CrmSource, CrmSourceSpec, CrmSourceStatus};
 pub use job_template::JobTemplate;
 pub use mapping_version::{MappingVersion, MappingVersionSpec, MappingVersionStatus};

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use kube::ResourceExt;
 use semver::Version as Semver;
 
 use super::contract;
 use super::history;
-use super::model::{Catalog, Mapping, Pipeline, Recipient, Standing, TraitHistory, Verdict, Version};
+use super::model::{Catalog, Fill, Mapping, Pipeline, Recipient, Standing, TraitHistory, Verdict, Version};
 use super::names::{Folder, file_name};
 use super::words::{further, sentence, written};
+use crate::api::common::Cdp;
 use crate::api::{CdpSink, MappingVersion, SyncPipeline};
-use crate::worker::resolve_mapping;
+use crate::worker::takeable_mappings;
 
 /// The resources of one namespace.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +27,8 @@ pub struct Contracts<'a> {
     pub sinks: Vec<&'a CdpSink>,
     /// Its pipelines.
     pub pipelines: Vec<&'a SyncPipeline>,
+    /// Pipelines as a cluster has them, for what their status tells.
+    pub statuses: Vec<&'a SyncPipeline>,
 }
 
 /// Why there can be no catalog.
@@ -114,6 +119,7 @@ fn mapping(contracts: &Contracts<'_>, name: &str, resources: &[&MappingVersion])
                     "releaseNotes",
                     "enums",
                     "objects",
+                    "projections",
                 ],
             ),
         })
@@ -127,6 +133,7 @@ fn mapping(contracts: &Contracts<'_>, name: &str, resources: &[&MappingVersion])
     for history in &mut traits {
         history.shown = versions.len() - 1 - history.shown;
         history.recipients = recipients(history, &versions, &pipelines, &contracts.sinks);
+        history.fill = fill(history, contracts, name, resources);
     }
     name_pages(&mut traits);
     Ok(Mapping {
@@ -176,9 +183,15 @@ fn pipelines(contracts: &Contracts<'_>, mapping: &str) -> Vec<Pipeline> {
             source: pipeline.spec.source_ref.name.clone(),
             sink: pipeline.spec.sink_ref.name.clone(),
             asks: pipeline.spec.mapping_ref.version.clone(),
-            takes: resolve_mapping(&pipeline.spec.mapping_ref, contracts.mappings.iter().copied())
-                .map(|version| version.spec.version.clone())
-                .map_err(|unresolved| unresolved.to_string()),
+            // A catalog has no clock: what may be gone one day is taken for allowed.
+            takes: takeable_mappings(
+                &pipeline.spec.mapping_ref,
+                contracts.mappings.iter().copied(),
+                None,
+                Date::MAX,
+            )
+            .map(|fitting| fitting.highest.spec.version.clone())
+            .map_err(|unresolved| unresolved.to_string()),
             objects: pipeline
                 .spec
                 .streams
@@ -196,6 +209,36 @@ fn pipelines(contracts: &Contracts<'_>, mapping: &str) -> Vec<Pipeline> {
         .collect();
     pipelines.sort_by(|left, right| left.name.cmp(&right.name));
     pipelines
+}
+
+/// How full a trait is, by what the pipelines' runs have told.
+fn fill(history: &TraitHistory, contracts: &Contracts<'_>, mapping: &str, resources: &[&MappingVersion]) -> Vec<Fill> {
+    let mut all = Vec::new();
+    let of_mapping = |pipeline: &&&SyncPipeline| pipeline.spec.mapping_ref.name == mapping;
+    for pipeline in contracts.statuses.iter().filter(of_mapping) {
+        for stream in pipeline.status.iter().flat_map(|status| &status.streams) {
+            let told = || {
+                let rates = stream.fill.as_ref()?;
+                let object = &pipeline.spec.streams.iter().find(|one| one.name == stream.name)?.object;
+                let version = resources.iter().find(|one| one.spec.version == rates.mapping_version)?;
+                let mapped = version.spec.objects.iter().find(|one| one.object == *object)?;
+                let is_of_entity = super::words::text(&written(&mapped.entity)) == history.entity;
+                let place = mapped.traits.iter().position(|rule| rule.name == history.name)?;
+                let rate = rates.per_mille.get(place).filter(|rate| is_of_entity && **rate >= 0)?;
+                Some(Fill {
+                    object: object.clone(),
+                    pipeline: pipeline.name_any(),
+                    version: rates.mapping_version.clone(),
+                    records: rates.records,
+                    per_mille: *rate,
+                    day: rates.time.0.to_zoned(TimeZone::UTC).date(),
+                })
+            };
+            all.extend(told());
+        }
+    }
+    all.sort_by(|left, right| (&left.object, &left.pipeline).cmp(&(&right.object, &right.pipeline)));
+    all
 }
 
 /// Who gets a trait: each pipeline that takes a version of the mapping and syncs an object that becomes the trait's entity.
@@ -223,6 +266,11 @@ fn recipients(
             continue;
         }
         let sink = sinks.iter().find(|sink| sink.name_any() == pipeline.sink);
+        let cdp_name = sink.and_then(|sink| sink.spec.cdp()).map(Cdp::as_str);
+        let called = entity
+            .find(&history.name)
+            .zip(cdp_name)
+            .and_then(|(found, cdp)| found.names.get(cdp));
         let verdict = match (
             definition.map(|synced| synced.map(|one| one.classification).min()),
             sink,
@@ -234,6 +282,7 @@ fn recipients(
             (Some(Some(least)), Some(sink)) if least > sink.spec.max_classification => {
                 Verdict::Withheld(sink.spec.max_classification)
             }
+            (Some(Some(_)), Some(_)) if called == Some(&None) => Verdict::LeftOut,
             (Some(Some(_)), Some(_)) => Verdict::Delivered,
         };
         recipients.push(Recipient {
@@ -242,6 +291,7 @@ fn recipients(
             cdp: sink.and_then(|sink| cdp(sink)),
             version: number.clone(),
             verdict,
+            sent_as: called.cloned().flatten().filter(|name| *name != history.name),
             purposes: sink.map(|sink| sink.spec.consent.require.clone()).unwrap_or_default(),
         });
     }

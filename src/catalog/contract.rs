@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::model::{Definition, Entity, Event, Object, Origin, Source, Trait};
+use super::model::{Definition, Entity, Event, Names, Object, Origin, Source, Trait};
 use super::words::{self, Step, Term, further, member, written};
+use crate::api::common::Cdp;
 use crate::api::common::Classification;
-use crate::api::mapping_version::{MappingVersionSpec, ObjectMapping, TraitMapping};
+use crate::api::mapping_version::{MappingVersionSpec, ObjectMapping, ProjectedName, Projection, TraitMapping};
 
 type Tables = BTreeMap<String, BTreeMap<String, String>>;
 
@@ -29,7 +30,43 @@ pub(super) fn entities(spec: &MappingVersionSpec) -> Vec<Entity> {
             });
         add(&mut entities[position], mapped, &spec.enums);
     }
+    for projection in &spec.projections {
+        let name = words::text(&written(&projection.entity));
+        if let Some(entity) = entities.iter_mut().find(|entity| entity.name == name) {
+            project(entity, projection);
+        }
+    }
     entities
+}
+
+/// What a CDP calls an entity's parts.
+fn project(entity: &mut Entity, projection: &Projection) {
+    let cdp = projection.cdp;
+    for found in &mut entity.traits {
+        call(&mut found.names, cdp, projection.traits.get(&found.name));
+    }
+    for object in &mut entity.objects {
+        for key in &mut object.identity {
+            call(&mut key.names, cdp, projection.identity.get(&key.name));
+        }
+        for event in &mut object.events {
+            call(&mut event.names, cdp, projection.events.get(&event.name));
+            let given = projection.properties.get(&event.name);
+            for property in &mut event.properties {
+                call(
+                    &mut property.names,
+                    cdp,
+                    given.and_then(|given| given.get(&property.name)),
+                );
+            }
+        }
+    }
+}
+
+fn call(names: &mut Names, cdp: Cdp, given: Option<&ProjectedName>) {
+    if let Some(ProjectedName(name)) = given {
+        names.insert(cdp.as_str(), name.clone());
+    }
 }
 
 fn add(entity: &mut Entity, mapped: &ObjectMapping, tables: &Tables) {
@@ -42,6 +79,7 @@ fn add(entity: &mut Entity, mapped: &ObjectMapping, tables: &Tables) {
                 name: rule.name.clone(),
                 definitions: vec![definition],
                 dependents: Vec::new(),
+                names: Names::new(),
             }),
         }
     }
@@ -116,6 +154,7 @@ fn source(part: &Value, name: &str, tables: &Tables) -> Source {
         classification: part
             .get("classification")
             .and_then(|named| serde_json::from_value::<Classification>(named.clone()).ok()),
+        names: Names::new(),
         further: further(
             part,
             &[
@@ -141,6 +180,7 @@ fn event(part: &Value, tables: &Tables) -> Event {
         properties: properties
             .map(|property| source(property, "property", tables))
             .collect(),
+        names: Names::new(),
         further: further(part, &["name", "when", "properties"]),
     }
 }

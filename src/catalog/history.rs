@@ -84,6 +84,9 @@ fn differences(before: &Trait, after: &Trait) -> Vec<&'static str> {
     if before.critical() != after.critical() {
         differing.push("whether it is critical");
     }
+    if before.names != after.names {
+        differing.push("what destinations call it");
+    }
     if before.dependents != after.dependents {
         differing.push("what rests on it");
     }
@@ -138,6 +141,7 @@ fn history(versions: &[Version], current: usize, shown: usize, entity: &str, fou
             .map(|version| version.number.clone()),
         changes,
         recipients: Vec::new(),
+        fill: Vec::new(),
         replaces: Vec::new(),
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::model::{Entity, Event, Mapping, Source, Trait, Version};
+use super::model::{Entity, Event, Mapping, Names, Source, Trait, Version};
 use super::names::file_name;
 
 const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -25,6 +25,9 @@ struct Schema<'a> {
     properties: BTreeMap<&'a str, Property<'a>>,
     required: Vec<&'a str>,
     additional_properties: bool,
+    /// Of an event: what CDPs call it, as of a property.
+    #[serde(rename = "x-names", skip_serializing_if = "Option::is_none")]
+    names: Option<&'a Names>,
 }
 
 #[derive(Serialize)]
@@ -41,6 +44,9 @@ struct Property<'a> {
     deprecated: bool,
     #[serde(rename = "x-classification", skip_serializing_if = "Option::is_none")]
     classification: Option<String>,
+    /// What CDPs call it that have a name of their own for it; null where one does not get it.
+    #[serde(rename = "x-names", skip_serializing_if = "BTreeMap::is_empty")]
+    names: &'a Names,
 }
 
 #[derive(Default, PartialEq, Serialize)]
@@ -118,6 +124,7 @@ pub(super) fn of_entity(mapping: &Mapping, version: &Version, entity: &Entity) -
             .map(|found| found.name.as_str())
             .collect(),
         additional_properties: false,
+        names: None,
     })
 }
 
@@ -139,6 +146,7 @@ pub(super) fn of_event(mapping: &Mapping, version: &Version, event: &Event) -> S
             .collect(),
         required: Vec::new(),
         additional_properties: false,
+        names: Some(&event.names).filter(|names| !names.is_empty()),
     })
 }
 
@@ -166,6 +174,7 @@ fn of_trait(found: &Trait) -> Property<'_> {
         any_of: shapes,
         deprecated: found.deprecated().is_some(),
         classification: Some(format!("{:?}", found.classification())),
+        names: &found.names,
     }
 }
 
@@ -181,6 +190,7 @@ fn of_property(property: &Source) -> Property<'_> {
         any_of: Vec::new(),
         deprecated: false,
         classification: property.classification.map(|named| format!("{named:?}")),
+        names: &property.names,
     }
 }
 

@@ -106,6 +106,7 @@ fn of_entity(page: &mut String, mapping: &Mapping, entity: &Entity) {
         for event in &object.events {
             let _ = writeln!(page, "### Event {}\n\n{}.\n", text(&event.name), text(&event.when));
             sources(page, "Properties", &event.properties);
+            terms(page, &words::names(&event.names));
             terms(page, &event.further);
         }
         terms(page, &object.further);
@@ -131,9 +132,10 @@ fn sources(page: &mut String, title: &str, sources: &[Source]) {
             code(&source.from)
         );
         let steps = source.steps.iter().map(|step| text(&step.words));
-        let further = source
-            .further
+        let names = words::names(&source.names);
+        let further = names
             .iter()
+            .chain(&source.further)
             .map(|term| format!("{}: {}", text(&term.label), text(&term.text)));
         for said in steps.chain(further) {
             let _ = write!(page, "; {said}");
@@ -181,9 +183,20 @@ fn of_trait(page: &mut String, found: &Trait, history: &TraitHistory) {
     for definition in &found.definitions {
         of_definition(page, definition);
     }
+    for told in &history.fill {
+        let (share, of) = words::fill(told);
+        let _ = writeln!(page, "- Has a value: {} {}", text(&share), text(&of));
+    }
+    for term in words::names(&found.names) {
+        let _ = writeln!(page, "- {}: {}", text(&term.label), text(&term.text));
+    }
     for recipient in &history.recipients {
         let verdict = match recipient.verdict {
-            Verdict::Delivered => "gets it".into(),
+            Verdict::Delivered => match &recipient.sent_as {
+                Some(name) => format!("gets it as {name}"),
+                None => "gets it".into(),
+            },
+            Verdict::LeftOut => "does not get it: the contract leaves it out for this kind of destination".into(),
             Verdict::Withheld(limit) => format!("does not get it: it may hold no more than {limit:?}"),
             Verdict::NotInVersion => format!("does not get it: its pipeline takes version {}", recipient.version),
             Verdict::Unknown => "is not among these files, so that nobody can say whether it gets it".into(),

@@ -22,8 +22,8 @@ use std::collections::BTreeMap;
 
 pub use assemble::{CatalogError, Contracts};
 pub use model::{
-    Catalog, Change, Definition, Entity, Event, Mapping, Object, Origin, Pipeline, Recipient, Source, Standing, Trait,
-    TraitHistory, Verdict, Version, What,
+    Catalog, Change, Definition, Entity, Event, Fill, Mapping, Names, Object, Origin, Pipeline, Recipient, Source,
+    Standing, Trait, TraitHistory, Verdict, Version, What,
 };
 use names::{Folder, file_name};
 pub use words::{Step, Term};

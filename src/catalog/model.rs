@@ -92,6 +92,10 @@ pub enum What {
     Changed(Vec<&'static str>),
 }
 
+/// What CDPs call something that they have a name of their own for, by the CDP's name in manifests; nothing where it does not get
+/// it.
+pub type Names = BTreeMap<&'static str, Option<String>>;
+
 /// A canonical entity in one version.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entity {
@@ -137,6 +141,8 @@ pub struct Source {
     pub values: Option<Vec<String>>,
     /// How closely it is kept, where it is said.
     pub classification: Option<Classification>,
+    /// What CDPs call it.
+    pub names: Names,
     /// What the contract says of it beside.
     pub further: Vec<Term>,
 }
@@ -150,6 +156,8 @@ pub struct Event {
     pub when: String,
     /// Its properties.
     pub properties: Vec<Source>,
+    /// What CDPs call it.
+    pub names: Names,
     /// What the contract says of it beside.
     pub further: Vec<Term>,
 }
@@ -163,6 +171,8 @@ pub struct Trait {
     pub definitions: Vec<Definition>,
     /// What rests on it outside of Ferrygate.
     pub dependents: Vec<Dependent>,
+    /// What CDPs call it, and where in its nested objects they get it.
+    pub names: Names,
 }
 
 /// Where a trait comes from, in one CRM object.
@@ -301,8 +311,27 @@ pub struct TraitHistory {
     pub changes: Vec<(String, What)>,
     /// Who gets it, and who does not.
     pub recipients: Vec<Recipient>,
+    /// How many records had a value for it, where a status tells.
+    pub fill: Vec<Fill>,
     /// Traits of the same entity that say that this one is to be used in their place.
     pub replaces: Vec<String>,
+}
+
+/// How many of the records of a run had a value for a trait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// The CRM object.
+    pub object: String,
+    /// The pipeline.
+    pub pipeline: String,
+    /// The version that the run took.
+    pub version: String,
+    /// How many records it read.
+    pub records: i64,
+    /// Of a thousand of them, how many had a value: 1,000 only where all had, 0 only where none had.
+    pub per_mille: i32,
+    /// The day of the run, in UTC.
+    pub day: Date,
 }
 
 /// A sink that a pipeline brings a trait's entity to.
@@ -318,6 +347,8 @@ pub struct Recipient {
     pub version: String,
     /// Whether it gets it.
     pub verdict: Verdict,
+    /// What it calls it, where that is another name than the contract's.
+    pub sent_as: Option<String>,
     /// The purposes that a person must have agreed to before it does.
     pub purposes: Vec<String>,
 }
@@ -329,6 +360,8 @@ pub enum Verdict {
     Delivered,
     /// It may hold no more than this.
     Withheld(Classification),
+    /// The contract leaves it out for this CDP.
+    LeftOut,
     /// The version that its pipeline takes lacks the trait.
     NotInVersion,
     /// The folder lacks the sink, so that its limit is not known.

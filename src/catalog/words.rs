@@ -6,6 +6,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::model::{Fill, Names};
 use crate::api::mapping_version::DependentKind;
 
 /// One transform, in order.
@@ -62,6 +63,36 @@ pub(super) fn further(part: &Value, known: &[&str]) -> Vec<Term> {
         .collect();
     terms.sort_by(|left, right| left.label.cmp(&right.label));
     terms
+}
+
+/// What a CDP calls something.
+fn called(cdp: &str, name: Option<&str>) -> Term {
+    Term {
+        label: format!("For {}", sentence(&label(cdp))),
+        text: match name {
+            Some(name) => format!("called {name}"),
+            None => "left out".to_owned(),
+        },
+    }
+}
+
+/// How full a field is: its share, and of what.
+pub(super) fn fill(fill: &Fill) -> (String, String) {
+    let share = match fill.per_mille {
+        0 => "None".to_owned(),
+        1_000 => "All".to_owned(),
+        share => format!("{}.{} %", share / 10, share % 10),
+    };
+    let of = format!(
+        "of the {} records of {} that the pipeline {} read on {}, with version {}",
+        fill.records, fill.object, fill.pipeline, fill.day, fill.version
+    );
+    (share, of)
+}
+
+/// What each CDP calls something that it has a name of its own for.
+pub(super) fn names(names: &Names) -> Vec<Term> {
+    names.iter().map(|(cdp, name)| called(cdp, name.as_deref())).collect()
 }
 
 /// A transform in words.

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use crate::api::SyncPipeline;
 use crate::api::common::exit;
 use crate::api::sync_pipeline::{ACCEPT_SCHEMA, Stream};
 use crate::state::{DeadLetter, Store};
-use crate::worker::{RunResult, RunSpec, Silent, UnresolvedMapping, resolve_mapping, sync};
+use crate::worker::{RunResult, RunSpec, Silent, UnresolvedMapping, sync, takeable_mappings};
 
 /// How many dead letters of a stream are shown.
 const LETTERS_SHOWN: usize = 100;
@@ -190,12 +191,19 @@ fn specify(
         .sinks
         .get(sink)
         .ok_or_else(|| missing("sinkRef", "CdpSink", sink, listed(namespace.sinks.keys())))?;
-    let mapping = resolve_mapping(&pipeline.spec.mapping_ref, namespace.mappings.values()).map_err(|cause| {
-        RunError::NoMapping {
-            pipeline: name.clone(),
-            cause,
-        }
+    let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
+    let fitting = takeable_mappings(&pipeline.spec.mapping_ref, namespace.mappings.values(), None, today);
+    let fitting = fitting.map_err(|cause| RunError::NoMapping {
+        pipeline: name.clone(),
+        cause,
     })?;
+    if let Some((held, error)) = &fitting.held {
+        let held = held.name_any();
+        eprintln!(
+            "note: the range of pipeline {name} does not take MappingVersion {held}, whose number hides what it changes: {error}"
+        );
+    }
+    let mapping = fitting.highest;
     let state_directory = args.state.join(namespace_name).join(&name);
     // A store that can't be read is reported by the run itself.
     let epoch = Store::last_epoch(&state_directory, &stream.name).unwrap_or_default() + 1;

@@ -1,5 +1,7 @@
 //! `MappingVersion`: compiled, held against the version before, and counted by the pipelines that take it.
 
+mod compatible;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,6 +11,7 @@ use kube::core::DeserializeGuard;
 use kube::{Resource, ResourceExt};
 use semver::Version;
 
+use self::compatible::{Use, compatible};
 use super::act::{ActError, Context, write_status};
 use super::cache::Index;
 use super::key::Name;
@@ -48,6 +51,8 @@ struct Observed {
     twins: Vec<String>,
     /// The pipelines that take it.
     users: Vec<String>,
+    /// What their runs report of their sources.
+    uses: Vec<Use>,
     /// The pipelines that take another version of the mapping, each with that.
     others: Vec<String>,
 }
@@ -63,10 +68,13 @@ fn observe(name: &Name, index: &Index) -> Option<Observed> {
     let own = Version::parse(&mapping.spec.version).ok();
     let twins = siblings.iter().filter(|(version, _)| Some(version) == own.as_ref());
     let twins = twins.map(|(_, twin)| twin.name_any()).collect();
-    let (mut users, mut others) = (Vec::new(), Vec::new());
+    let (mut users, mut uses, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for (pipeline, one) in index.pipelines().of(&name.namespace) {
         match taken(one) {
-            Some(resolved) if resolved.name == name.name => users.push(pipeline.clone()),
+            Some(resolved) if resolved.name == name.name => {
+                users.push(pipeline.clone());
+                uses.push(Use::of(one, &mapping.spec.version));
+            }
             Some(resolved) if one.spec.mapping_ref.name == mapping.spec.mapping => {
                 others.push(format!("{pipeline} ({})", resolved.version));
             }
@@ -78,6 +86,7 @@ fn observe(name: &Name, index: &Index) -> Option<Observed> {
         mapping,
         twins,
         users,
+        uses,
         others,
     })
 }
@@ -95,15 +104,16 @@ fn decide(observed: &Observed, now: Timestamp) -> (MappingVersionStatus, Option<
         .as_ref()
         .map(|before| compare(&before.spec, &mapping.spec, today));
     let mut said = compiled(&Plan::check_spec(&mapping.spec));
+    let before = mapping.status.as_ref();
+    let before = before.map(|status| &status.conditions[..]).unwrap_or_default();
     said.extend([
+        compatible(&observed.uses, before),
         semver_compliant(changes.as_ref(), &observed.twins),
         review_due(mapping, today),
         removal_due(mapping, today),
         in_use(observed),
     ]);
     let generation = mapping.meta().generation.unwrap_or_default();
-    let before = mapping.status.as_ref();
-    let before = before.map(|status| &status.conditions[..]).unwrap_or_default();
     let status = MappingVersionStatus {
         observed_generation: Some(generation),
         conditions: conditions(before, said, generation, now),

@@ -20,7 +20,7 @@ impl Mapped<'_> {
     /// delivered, so a change of one is nothing to deliver, and no trace of them need be kept. Evidence is left out: a consent
     /// that is only renewed changes nothing that the CDP holds.
     pub fn fingerprint(&self, decision: &Decision) -> [u8; 16] {
-        let mut writer = Writer(Sha256::new());
+        let mut writer = Writer::default();
         writer.tag(VERSION);
         writer.tag(match self.entity {
             Entity::Person => 1,
@@ -41,9 +41,9 @@ impl Mapped<'_> {
             }
         }
         writer.count(self.external_ids.len());
-        for (kind, id) in &self.external_ids {
-            writer.text(kind);
-            writer.text(id);
+        for external in &self.external_ids {
+            writer.text(external.sent_as);
+            writer.text(&external.id);
         }
         writer.count(self.consent.len());
         for statement in &self.consent {
@@ -59,7 +59,7 @@ impl Mapped<'_> {
                 writer.value(value);
             }
         }
-        let digest: [u8; 32] = writer.0.finalize().into();
+        let digest: [u8; 32] = Sha256::digest(&writer.0).into();
         let mut fingerprint = [0; 16];
         fingerprint.copy_from_slice(&digest[..16]);
         fingerprint
@@ -68,7 +68,7 @@ impl Mapped<'_> {
 
 /// A hash of a watched field's value, the same on every machine.
 pub(super) fn watched(field: Option<&Field<'_>>) -> u64 {
-    let mut writer = Writer(Sha256::new());
+    let mut writer = Writer::default();
     writer.tag(VERSION);
     match field {
         None | Some(Field::Null) => writer.tag(0),
@@ -85,26 +85,28 @@ pub(super) fn watched(field: Option<&Field<'_>>) -> u64 {
             writer.tag(u8::from(*boolean));
         }
     }
-    let digest: [u8; 32] = writer.0.finalize().into();
+    let digest: [u8; 32] = Sha256::digest(&writer.0).into();
     let mut hash = [0; 8];
     hash.copy_from_slice(&digest[..8]);
     u64::from_be_bytes(hash)
 }
 
-struct Writer(Sha256);
+/// The serialisation, whole before it is hashed: a hash of many small pieces costs more than the copy.
+#[derive(Default)]
+struct Writer(Vec<u8>);
 
 impl Writer {
     fn tag(&mut self, tag: u8) {
-        self.0.update([tag]);
+        self.0.push(tag);
     }
 
     fn count(&mut self, count: usize) {
-        self.0.update((count as u64).to_be_bytes());
+        self.0.extend_from_slice(&(count as u64).to_be_bytes());
     }
 
     fn text(&mut self, text: &str) {
         self.count(text.len());
-        self.0.update(text.as_bytes());
+        self.0.extend_from_slice(text.as_bytes());
     }
 
     fn value(&mut self, value: &Value<'_>) {
@@ -116,7 +118,7 @@ impl Writer {
             }
             Value::Integer(integer) => {
                 self.tag(2);
-                self.0.update(integer.to_be_bytes());
+                self.0.extend_from_slice(&integer.to_be_bytes());
             }
             Value::Decimal(decimal) => {
                 self.tag(3);
@@ -128,12 +130,13 @@ impl Writer {
             }
             Value::Timestamp(timestamp) => {
                 self.tag(5);
-                self.0.update(timestamp.as_nanosecond().to_be_bytes());
+                self.0.extend_from_slice(&timestamp.as_nanosecond().to_be_bytes());
             }
             Value::Date(date) => {
                 self.tag(6);
-                self.0.update(date.year().to_be_bytes());
-                self.0.update([date.month().unsigned_abs(), date.day().unsigned_abs()]);
+                self.0.extend_from_slice(&date.year().to_be_bytes());
+                self.0
+                    .extend_from_slice(&[date.month().unsigned_abs(), date.day().unsigned_abs()]);
             }
             Value::Money(money) => {
                 self.tag(7);
@@ -149,13 +152,21 @@ impl Writer {
                 self.tag(9);
                 self.text(document);
             }
+            Value::Object(members) => {
+                self.tag(10);
+                self.count(members.len());
+                for (name, value) in members {
+                    self.text(name);
+                    self.value(value);
+                }
+            }
         }
     }
 
     fn decimal(&mut self, decimal: Decimal) {
         let decimal = decimal.normalize();
-        self.0.update(decimal.mantissa().to_be_bytes());
-        self.0.update(decimal.scale().to_be_bytes());
+        self.0.extend_from_slice(&decimal.mantissa().to_be_bytes());
+        self.0.extend_from_slice(&decimal.scale().to_be_bytes());
     }
 }
 
@@ -165,14 +176,18 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::mapping::value::Money;
+    use crate::mapping::value::{ExternalId, Money};
 
     fn mapped(traits: Vec<(&'static str, Value<'static>)>) -> Mapped<'static> {
         Mapped {
             entity: Entity::Person,
             user_id: Some(Cow::Borrowed("003A")),
             group_id: None,
-            external_ids: vec![("email", Cow::Borrowed("ada@example.com"))],
+            external_ids: vec![ExternalId {
+                kind: "email",
+                sent_as: "email",
+                id: Cow::Borrowed("ada@example.com"),
+            }],
             traits,
             consent: vec![("marketing_email", true).into()],
             events: Vec::new(),
@@ -221,6 +236,9 @@ mod tests {
             mapped(vec![("a", Value::List(vec![text("1")]))]),
             mapped(vec![("a", Value::List(vec![text("1"), text("1")]))]),
             mapped(vec![("a", Value::List(vec![Value::List(vec![text("1")]), text("1")]))]),
+            mapped(vec![("a", Value::Object(vec![]))]),
+            mapped(vec![("a", Value::Object(vec![("b".into(), text("1"))]))]),
+            mapped(vec![("a", Value::Object(vec![("c".into(), text("1"))]))]),
             mapped(vec![("a", money("EUR"))]),
             mapped(vec![("a", money("USD"))]),
         ];
@@ -233,6 +251,9 @@ mod tests {
         variants.push(other);
         let mut other = mapped(vec![]);
         other.external_ids.clear();
+        variants.push(other);
+        let mut other = mapped(vec![]);
+        other.external_ids[0].sent_as = "Email";
         variants.push(other);
         let mut other = mapped(vec![]);
         other.entity = Entity::Account;

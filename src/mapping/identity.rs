@@ -30,6 +30,11 @@ impl Plan {
             mapping.traits.clear();
             mapping.events.clear();
         }
+        for projection in &mut spec.projections {
+            projection.traits.clear();
+            projection.events.clear();
+            projection.properties.clear();
+        }
         compile::plan(&spec, object, sink)
     }
 
@@ -160,7 +165,7 @@ impl Mapped<'_> {
             }
             match key.place {
                 Place::GroupId => self.group_id = None,
-                _ => self.external_ids.retain(|(kind, _)| *kind != key.kind),
+                _ => self.external_ids.retain(|external| external.kind != key.kind),
             }
         }
         Ok(())

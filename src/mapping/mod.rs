@@ -7,6 +7,7 @@
 //! 2. For every record, `plan` takes each trait's source (a field, or a CEL expression from `cel`), applies the transforms
 //!    (`transform`, with `text`, `number`, `money`, `instant`, `phone`, `address`, `iso` and `json` beside it) and fits the result
 //!    to the trait's type (`typed`).
+//!    What the sink's CDP calls it (`projection`) is settled when the plan is compiled.
 //! 3. `fingerprint` says whether what would be delivered differs from the last delivery.
 //!
 //! Beside that, [`diff`] compares two versions of a mapping, and [`lifecycle`] says what the calendar makes of one.
@@ -22,6 +23,7 @@ mod compile;
 pub mod diff;
 mod error;
 mod fields;
+mod fill;
 mod fingerprint;
 mod identity;
 mod instant;
@@ -32,6 +34,7 @@ mod money;
 mod number;
 mod phone;
 mod plan;
+mod projection;
 mod purpose;
 mod schema;
 #[cfg(test)]
@@ -44,5 +47,6 @@ mod value;
 pub use compatibility::{Finding, Touched, findings, touched};
 pub(crate) use error::did_you_mean;
 pub use error::{CompileError, Rejection};
+pub use fill::Filled;
 pub use plan::Plan;
-pub use value::{Mapped, MappedEvent, Money, Trigger, Value};
+pub use value::{ExternalId, Mapped, MappedEvent, Money, Trigger, Value};

@@ -8,11 +8,13 @@ use secrecy::ExposeSecret;
 use super::cel::Expression;
 use super::error::{CompileError, Errors, Rejection};
 use super::fields::Fields;
+use super::fill::Filled;
 use super::identity::Succession;
+use super::projection::Target;
 use super::purpose::Purpose;
 use super::transform::Step;
 use super::typed::{Current, Rule, Type};
-use super::value::{Mapped, MappedEvent, Trigger, Value};
+use super::value::{ExternalId, Mapped, MappedEvent, Trigger, Value};
 use super::{compile, fingerprint, instant, schema};
 use crate::api::mapping_version::{Entity, MappingVersionSpec, OnError, OnNull};
 use crate::api::{CdpSinkSpec, SecretValue};
@@ -31,6 +33,8 @@ pub struct Plan {
     pub(super) external: Vec<Identity>,
     pub(super) successions: Vec<Succession>,
     pub(super) traits: Vec<Trait>,
+    /// How many traits the object has, whether this sink gets them or not.
+    pub(super) all_traits: usize,
     pub(super) purposes: Vec<Purpose>,
     pub(super) events: Vec<Event>,
 }
@@ -52,6 +56,8 @@ pub(super) enum Source {
 #[derive(Debug)]
 pub(super) struct Identity {
     pub kind: String,
+    /// What the CDP calls the kind.
+    pub sent_as: String,
     pub path: String,
     pub chain: Chain,
     /// Whether a record without it is nobody's, and rejected.
@@ -64,6 +70,9 @@ pub(super) struct Identity {
 #[derive(Debug)]
 pub(super) struct Trait {
     pub name: String,
+    /// Its place among the object's traits.
+    pub position: usize,
+    pub target: Target,
     pub chain: Chain,
     pub on_null: OnNull,
     /// The value for `onNull: Default`.
@@ -74,10 +83,19 @@ pub(super) struct Trait {
 #[derive(Debug)]
 pub(super) struct Event {
     pub name: String,
+    /// What the CDP calls it.
+    pub sent_as: String,
     pub at: Option<usize>,
     /// The field whose change triggers it; none where the record's creation does.
     pub watched: Option<usize>,
-    pub properties: Vec<(String, Chain)>,
+    pub properties: Vec<Property>,
+}
+
+#[derive(Debug)]
+pub(super) struct Property {
+    pub name: String,
+    pub target: Target,
+    pub chain: Chain,
 }
 
 impl Plan {
@@ -131,7 +149,7 @@ impl Plan {
         let properties = self.events.iter_mut().flat_map(|event| &mut event.properties);
         let chains = chains
             .chain(identities.map(|identity| &mut identity.chain))
-            .chain(properties.map(|(_, chain)| chain));
+            .chain(properties.map(|property| &mut property.chain));
         for step in chains.flat_map(|chain| &mut chain.steps) {
             if let Step::Hmac(key) = step {
                 let value = secrets.read(&SecretValue {
@@ -156,6 +174,22 @@ impl Plan {
     /// The first rule that rejects the record. Its consent may still say that it must be suppressed:
     /// [`Plan::map_suppression`] tells.
     pub fn map<'m>(&'m self, record: &'m Record<'m>) -> Result<Mapped<'m>, Rejection> {
+        self.mapping(record, |_| {})
+    }
+
+    /// Maps a record as [`Plan::map`] does, and counts for which traits it has a value.
+    ///
+    /// # Errors
+    /// As [`Plan::map`]. A record that is rejected is not counted.
+    pub fn map_counting<'m>(&'m self, record: &'m Record<'m>, filled: &mut Filled) -> Result<Mapped<'m>, Rejection> {
+        filled.begin();
+        let mapped = self.mapping(record, |place| filled.note(place))?;
+        filled.count(self.traits.len());
+        Ok(mapped)
+    }
+
+    /// `filled` hears the places of the traits for which the record has a value of its own.
+    fn mapping<'m>(&'m self, record: &'m Record<'m>, mut filled: impl FnMut(usize)) -> Result<Mapped<'m>, Rejection> {
         let mut mapped = self.identified(record, External::Required)?;
         mapped.consent = self
             .purposes
@@ -163,15 +197,21 @@ impl Plan {
             .map(|purpose| purpose.state(record.fields))
             .collect();
         mapped.traits.reserve_exact(self.traits.len());
-        for rule in &self.traits {
-            if let Some(value) = rule.value(record.fields)? {
-                mapped.traits.push((&rule.name, value));
+        for (place, rule) in self.traits.iter().enumerate() {
+            if let Some(value) = rule.value(record.fields, || filled(place))? {
+                rule.target.put(&mut mapped.traits, value);
             }
         }
         for event in &self.events {
             mapped.events.push(event.of(record)?);
         }
         Ok(mapped)
+    }
+
+    /// The value of a trait among those of a record, wherever the CDP gets it; `name` is the mapping's.
+    pub fn find<'v, 'm>(&self, mapped: &'v Mapped<'m>, name: &str) -> Option<&'v Value<'m>> {
+        let rule = self.traits.iter().find(|rule| rule.name == name)?;
+        rule.target.find(&mapped.traits)
     }
 
     /// Maps what a suppression needs of a record: its identities and its consent, without traits and events.
@@ -214,7 +254,11 @@ impl Plan {
         let mut external_ids = Vec::with_capacity(self.external.len());
         for identity in &self.external {
             match identity.id(fields) {
-                Ok(Some(id)) => external_ids.push((&*identity.kind, id)),
+                Ok(Some(id)) => external_ids.push(ExternalId {
+                    kind: &identity.kind,
+                    sent_as: &identity.sent_as,
+                    id,
+                }),
                 Ok(None) => {}
                 Err(rejection) if external == External::Required => return Err(rejection),
                 Err(_) => {}
@@ -280,15 +324,18 @@ impl Identity {
 }
 
 impl Trait {
-    /// The trait's value; none where it is left out.
-    fn value<'m>(&'m self, fields: &'m [Field<'m>]) -> Result<Option<Value<'m>>, Rejection> {
+    /// The trait's value; none where it is left out. `filled` is called where the record has one of its own.
+    fn value<'m>(&'m self, fields: &'m [Field<'m>], filled: impl FnOnce()) -> Result<Option<Value<'m>>, Rejection> {
         let reject = |rule: Rule| Rejection {
             path: format!("traits[{}]", self.name),
             rule: rule.into_owned(),
         };
         let null_rule = match self.chain.value(fields) {
             Ok(Value::Null) => Cow::Borrowed("is null"),
-            Ok(value) => return Ok(Some(value)),
+            Ok(value) => {
+                filled();
+                return Ok(Some(value));
+            }
             Err(rule) => match self.on_error {
                 OnError::Reject => return Err(reject(rule)),
                 OnError::Keep => return Ok(None),
@@ -317,15 +364,16 @@ impl Event {
             Some(_) => return Err(reject("at", Cow::Borrowed(instant::NOT_A_LOCAL_TIME))),
         };
         let mut properties = Vec::with_capacity(self.properties.len());
-        for (name, chain) in &self.properties {
-            match chain.value(record.fields) {
+        for property in &self.properties {
+            match property.chain.value(record.fields) {
                 Ok(Value::Null) => {}
-                Ok(value) => properties.push((name.as_str(), value)),
-                Err(rule) => return Err(reject(&format!("properties[{name}]"), rule)),
+                Ok(value) => property.target.put(&mut properties, value),
+                Err(rule) => return Err(reject(&format!("properties[{}]", property.name), rule)),
             }
         }
         Ok(MappedEvent {
             name: &self.name,
+            sent_as: &self.sent_as,
             at,
             properties,
             trigger: match self.watched {

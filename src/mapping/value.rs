@@ -32,6 +32,8 @@ pub enum Value<'a> {
     List(Vec<Value<'a>>),
     /// A JSON document without white space between its parts.
     Json(Cow<'a, str>),
+    /// What a CDP gets nested, by the mapping's projection for it: names and values, no name twice.
+    Object(Vec<(Cow<'a, str>, Value<'a>)>),
 }
 
 impl Value<'_> {
@@ -48,6 +50,14 @@ impl Value<'_> {
             Value::Money(money) => Value::Money(money),
             Value::List(items) => Value::List(items.into_iter().map(Value::owned).collect()),
             Value::Json(document) => Value::Json(Cow::Owned(document.into_owned())),
+            Value::Object(members) => {
+                let members = members.into_iter();
+                Value::Object(
+                    members
+                        .map(|(name, value)| (Cow::Owned(name.into_owned()), value.owned()))
+                        .collect(),
+                )
+            }
         }
     }
 
@@ -64,6 +74,14 @@ impl Value<'_> {
             Value::Money(money) => Value::Money(*money),
             Value::List(items) => Value::List(items.iter().map(Value::borrowed).collect()),
             Value::Json(document) => Value::Json(Cow::Borrowed(document)),
+            Value::Object(members) => {
+                let members = members.iter();
+                Value::Object(
+                    members
+                        .map(|(name, value)| (Cow::Borrowed(&**name), value.borrowed()))
+                        .collect(),
+                )
+            }
         }
     }
 }
@@ -89,10 +107,11 @@ pub struct Mapped<'m> {
     pub user_id: Option<Cow<'m, str>>,
     /// The identity that the sink takes as group id: a person's group, an account's own.
     pub group_id: Option<Cow<'m, str>>,
-    /// The identities, by kind, that the sink takes beside the user id. Null and empty ones are left out: an empty id would
-    /// make one person of many.
-    pub external_ids: Vec<(&'m str, Cow<'m, str>)>,
-    /// The traits by name, in the mapping's order, without those that the sink may not hold.
+    /// The identities that the sink takes beside the user id. Null and empty ones are left out: an empty id would make one person
+    /// of many.
+    pub external_ids: Vec<ExternalId<'m>>,
+    /// The traits by the names that the CDP has for them, in the mapping's order, without those that the sink may not hold or that
+    /// the CDP does not get.
     pub traits: Vec<(&'m str, Value<'m>)>,
     /// What the record states of each purpose. A mapping has no clock: [`Gate::decide`](crate::consent::Gate::decide) settles
     /// them.
@@ -101,14 +120,27 @@ pub struct Mapped<'m> {
     pub events: Vec<MappedEvent<'m>>,
 }
 
+/// An identity that the sink takes beside the user id.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExternalId<'m> {
+    /// Its kind in the mapping.
+    pub kind: &'m str,
+    /// What the CDP calls the kind.
+    pub sent_as: &'m str,
+    /// The id.
+    pub id: Cow<'m, str>,
+}
+
 /// An event that happens if its trigger fires.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MappedEvent<'m> {
-    /// The event's name.
+    /// The event's name in the mapping, by which the state store knows it.
     pub name: &'m str,
+    /// What the CDP calls it.
+    pub sent_as: &'m str,
     /// When it happened.
     pub at: Timestamp,
-    /// Its properties by name, without nulls and without those that the sink may not hold.
+    /// Its properties by the names that the CDP has for them, without nulls and without those that the sink may not hold.
     pub properties: Vec<(&'m str, Value<'m>)>,
     /// When it fires.
     pub trigger: Trigger,

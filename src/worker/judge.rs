@@ -8,7 +8,7 @@ use super::transform::{Reading, Rules};
 use crate::api::mapping_version::Entity;
 use crate::consent::{Decision, Ruling};
 use crate::identity::{self, Evidence, Resolved, Successor};
-use crate::mapping::{Mapped, MappedEvent, Rejection, Trigger};
+use crate::mapping::{Filled, Mapped, MappedEvent, Rejection, Trigger};
 use crate::record::Record;
 use crate::sink::{EncodeError, Encoded, Encoder, Provenance};
 use crate::state::{ConsentEnd, Fate, Known, Letter, Stage, watched_key, write_grounds};
@@ -35,6 +35,8 @@ pub(super) struct Judge<'r> {
     pub(super) grounds: Vec<u8>,
     /// Whether the record is delivered as a suppression alone.
     suppressed: bool,
+    /// How many records have a value for each trait.
+    pub(super) filled: Filled,
 }
 
 /// What is to become of a record.
@@ -90,6 +92,7 @@ impl<'r> Judge<'r> {
             identity: Vec::new(),
             grounds: Vec::new(),
             suppressed: false,
+            filled: Filled::default(),
         }
     }
 
@@ -126,7 +129,7 @@ impl<'r> Judge<'r> {
         let mapped = if record.deleted {
             plan.map_deleted(record)
         } else {
-            plan.map(record)
+            plan.map_counting(record, &mut self.filled)
         };
         let mapped = mapped.and_then(|mut mapped| match resolved {
             Some(resolved) => mapped.withhold(resolved).map(|()| mapped),

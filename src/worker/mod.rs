@@ -33,11 +33,11 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use crate::api::common::Outcome;
-use crate::api::sync_pipeline::{Counts, OnSchemaChange, Reconciliation, Stream, StreamSchema, Watermark};
+use crate::api::sync_pipeline::{Counts, FillRates, OnSchemaChange, Reconciliation, Stream, StreamSchema, Watermark};
 use crate::api::{CdpSinkSpec, CrmSourceSpec, MappingVersionSpec};
 use crate::state::{Between, Opening};
 
-pub use resolve::{UnresolvedMapping, fitting_mappings, resolve_mapping};
+pub use resolve::{Fitting, UnresolvedMapping, fitting_mappings, resolve_mapping, takeable_mappings};
 pub use sync::sync;
 
 /// What a run is told.
@@ -132,6 +132,8 @@ pub struct RunResult {
     pub reconciliation: Option<Reconciliation>,
     /// The object as the CRM describes it.
     pub schema: Option<StreamSchema>,
+    /// How many of its records had a value for each trait, where it read any.
+    pub fill: Option<FillRates>,
     /// Where the CRM's quota is used up: when the next try is worth it.
     pub parked_until: Option<Timestamp>,
 }

@@ -31,7 +31,7 @@ pub(super) struct Opened {
     pub(super) notes: Vec<String>,
 }
 
-/// Both sides, connected and checked.
+/// Both sides, connected.
 pub(super) struct Connected {
     pub(super) source: Source,
     pub(super) sink: Sink,
@@ -152,20 +152,10 @@ fn purposes(spec: &RunSpec) -> Vec<(String, LegalBasis)> {
         .collect()
 }
 
-/// Connects to both sides, and checks that the CRM has what the mapping names.
-pub(super) async fn connect(spec: &RunSpec, plan: &Plan, secrets: &Secrets) -> Result<Connected, Stop> {
+/// Connects to both sides, and has the object described.
+pub(super) async fn connect(spec: &RunSpec, secrets: &Secrets) -> Result<Connected, Stop> {
     let source = Source::connect(&spec.source, secrets).await?;
     let description = source.describe(&spec.stream.object).await?;
-    plan.check_schema(&description).map_err(|errors| {
-        Stop::new(
-            Outcome::SchemaDrifted,
-            format!(
-                "mapping {} does not fit the CRM: {}",
-                mapping_name(spec),
-                listed(&errors)
-            ),
-        )
-    })?;
     let sink = Sink::connect(&spec.sink, secrets).await?;
     Ok(Connected {
         source,

@@ -12,7 +12,7 @@ use tracing::warn;
 use super::{Progress, Publish, RunResult};
 use crate::api::SyncPipeline;
 use crate::api::common::Outcome;
-use crate::api::sync_pipeline::RunReport;
+use crate::api::sync_pipeline::{FillRates, RunReport};
 
 /// How often the last write of a run is tried before the run ends without it; the controller then goes by the exit code.
 const REPORT_TRIES: u32 = 8;
@@ -65,7 +65,7 @@ impl StreamStatusWriter {
         }
         let mut wait = Duration::from_millis(500);
         for attempt in 1..=REPORT_TRIES {
-            match self.write(&fields).await {
+            match self.write(&fields, result.fill.as_ref()).await {
                 Ok(()) => return Ok(()),
                 Err(WriteError::Superseded) => return Err(Outcome::Superseded),
                 Err(error) => {
@@ -78,7 +78,8 @@ impl StreamStatusWriter {
         Ok(())
     }
 
-    async fn write(&self, fields: &[(&str, Value)]) -> Result<(), WriteError> {
+    /// `fill` is written where it tells more than what is there.
+    async fn write(&self, fields: &[(&'static str, Value)], fill: Option<&FillRates>) -> Result<(), WriteError> {
         // The place in the list is read first; the tests in the patch hold even if the list changes in between.
         loop {
             let pipeline = self.api.get_status(&self.pipeline).await?;
@@ -93,7 +94,10 @@ impl StreamStatusWriter {
                         .is_some_and(|run| run.name == self.run)
                 })
                 .ok_or(WriteError::Superseded)?;
-            let patch = Patch::Json::<SyncPipeline>(self.patch(place, fields));
+            let fill = fill.filter(|fill| fill.replace(streams[place].fill.as_ref()));
+            let fill = fill.map(|fill| ("fill", json!(fill)));
+            let fields: Vec<_> = fields.iter().cloned().chain(fill).collect();
+            let patch = Patch::Json::<SyncPipeline>(self.patch(place, &fields));
             match self
                 .api
                 .patch_status(&self.pipeline, &PatchParams::default(), &patch)
@@ -119,7 +123,7 @@ impl StreamStatusWriter {
 
 impl Publish for StreamStatusWriter {
     async fn publish(&self, progress: &Progress) -> Result<(), Outcome> {
-        match self.write(&progress_fields(progress)).await {
+        match self.write(&progress_fields(progress), None).await {
             Ok(()) => Ok(()),
             Err(WriteError::Superseded) => Err(Outcome::Superseded),
             // The store holds the truth; the status is told again at the next checkpoint.

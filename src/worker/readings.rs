@@ -2,9 +2,10 @@
 //! the keys are read before the records, and some records once more after them: see
 //! `docs/decisions/0010-keys-are-read-before-records.md`.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio_util::sync::CancellationToken;
 
 use super::by_id::{ByIds, Which};
@@ -14,6 +15,7 @@ use super::stop::Stop;
 use super::sync::{Report, blocking, stages};
 use super::transform::{Reading, Rules};
 use super::{Publish, RunSpec};
+use crate::api::sync_pipeline::FillRates;
 use crate::consent::Gate;
 use crate::identity::Secret;
 use crate::mapping::Plan;
@@ -109,7 +111,21 @@ impl<P: Publish> Readings<'_, P> {
         let ended = stages(reads, rules.clone(), store, self.publisher, self.shutdown, report).await?;
         // All stages have ended, and with them their shares.
         let rules = Arc::try_unwrap(rules).map_err(|_| Stop::defect("transform"))?;
+        if rules.reading == Reading::Records {
+            report.fill = self.fill(&rules);
+        }
         Ok((ended, rules))
+    }
+
+    /// How full the fields are that were read.
+    fn fill(&self, rules: &Rules) -> Option<FillRates> {
+        let filled = rules.filled.get().filter(|filled| filled.records() > 0)?;
+        Some(FillRates {
+            mapping_version: self.spec.mapping.version.clone(),
+            records: i64::try_from(filled.records()).unwrap_or(i64::MAX),
+            time: Time(Timestamp::now()),
+            per_mille: rules.plan.fill_rates(filled),
+        })
     }
 
     fn by_ids(&self, which: Which, selection: &Selection, store: &Store) -> Result<ByIds, Stop> {
@@ -156,6 +172,7 @@ impl<P: Publish> Readings<'_, P> {
             reading: Reading::Records,
             settled_as_of: None,
             secret: self.secret.clone(),
+            filled: OnceLock::new(),
         }
     }
 }

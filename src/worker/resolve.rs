@@ -2,10 +2,13 @@
 
 use std::borrow::Borrow;
 
+use jiff::civil::Date;
 use semver::{Version, VersionReq};
 
 use crate::api::MappingVersion;
 use crate::api::sync_pipeline::MappingReference;
+use crate::mapping::CompileError;
+use crate::mapping::diff::compare;
 
 /// Why a mapping reference comes to nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +41,19 @@ pub enum UnresolvedMapping {
         /// The versions that exist.
         versions: String,
     },
+    /// The versions that fit are all held back.
+    #[error(
+        "spec.mappingRef.version: no version of mapping {name:?} that fits {range:?} is taken by a range: {why}. To take it all the same, \
+         name it exactly"
+    )]
+    HeldBack {
+        /// The mapping's name.
+        name: String,
+        /// The range that was asked for.
+        range: String,
+        /// Why the highest of them is held back.
+        why: String,
+    },
     /// Two resources claim to be the same version.
     #[error(
         "mapping {name:?} has version {version} twice: in the MappingVersions {first:?} and {second:?}; delete one"
@@ -54,31 +70,63 @@ pub enum UnresolvedMapping {
     },
 }
 
-/// The version that a reference comes to: the first of [`fitting_mappings`].
+/// What a reference may come to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fitting<V> {
+    /// The exact version or, of a range, the highest that a range may take.
+    pub highest: V,
+    /// The lower ones of the range, highest first.
+    pub lower: Vec<V>,
+    /// A higher one in the range that is held back, since its number is too low for what it changes.
+    pub held: Option<(V, CompileError)>,
+}
+
+/// The version that a reference names: the exact one or, of a range, the highest that exists, whether a pipeline takes it or not.
 ///
 /// # Errors
-/// As `fitting_mappings`.
+/// As [`fitting_mappings`].
 pub fn resolve_mapping<V: Borrow<MappingVersion>>(
     reference: &MappingReference,
     versions: impl IntoIterator<Item = V>,
 ) -> Result<V, UnresolvedMapping> {
-    let (highest, _) = fitting_mappings(reference, versions)?;
-    Ok(highest)
+    fitting_mappings(reference, versions, None, |_, _| None).map(|fitting| fitting.highest)
 }
 
-/// The versions that a reference may come to: the exact one or, of a range, the highest that exists and the lower ones, highest
-/// first. `versions` are those of the pipeline's namespace. A version of three numbers is exact, not a range of what is compatible
-/// with it.
+/// The versions that a pipeline may take on a day, by [`fitting_mappings`]; `taken` is the resource's name of the one that it has
+/// taken so far.
 ///
 /// # Errors
-/// Where none fits, or the highest is there twice.
+/// As `fitting_mappings`.
+pub fn takeable_mappings<V: Borrow<MappingVersion>>(
+    reference: &MappingReference,
+    versions: impl IntoIterator<Item = V>,
+    taken: Option<&str>,
+    today: Date,
+) -> Result<Fitting<V>, UnresolvedMapping> {
+    fitting_mappings(reference, versions, taken, |before, after| {
+        compare(&before.spec, &after.spec, today).misnumbered()
+    })
+}
+
+/// The versions that a reference may come to: the exact one or, of a range, the highest that exists and the lower ones. `versions`
+/// are those of the pipeline's namespace. A version of three numbers is exact, not a range of what is compatible with it.
+///
+/// A range does not take a version whose number is too low for what it changes; `misnumbered` tells of two versions, the lower one
+/// first. Each is held against the highest release below it that is not held back itself: a correction of such a version still has
+/// its changes. What the pipeline has taken (`taken`, the resource's name), it keeps, and later versions are held against that.
+///
+/// # Errors
+/// Where none fits, all that fit are held back, or the highest is there twice.
 pub fn fitting_mappings<V: Borrow<MappingVersion>>(
     reference: &MappingReference,
     versions: impl IntoIterator<Item = V>,
-) -> Result<(V, Vec<V>), UnresolvedMapping> {
-    let fits: Box<dyn Fn(&Version) -> bool> = match Version::parse(&reference.version) {
-        Ok(exact) => Box::new(move |version| *version == exact),
-        Err(_) => {
+    taken: Option<&str>,
+    misnumbered: impl FnMut(&MappingVersion, &MappingVersion) -> Option<CompileError>,
+) -> Result<Fitting<V>, UnresolvedMapping> {
+    let exact = Version::parse(reference.version.trim_start_matches(['=', ' '])).ok();
+    let fits: Box<dyn Fn(&Version) -> bool> = match exact.clone() {
+        Some(exact) => Box::new(move |version| *version == exact),
+        None => {
             let range = VersionReq::parse(&reference.version).map_err(|cause| UnresolvedMapping::Malformed {
                 version: reference.version.clone(),
                 cause: cause.to_string(),
@@ -101,16 +149,36 @@ pub fn fitting_mappings<V: Borrow<MappingVersion>>(
         });
     }
     of_mapping.sort_by(|(left, _), (right, _)| left.cmp(right));
+    let errors = match exact {
+        Some(_) => of_mapping.iter().map(|_| None).collect(),
+        None => held_back(&of_mapping, taken, misnumbered),
+    };
     let all: Vec<_> = of_mapping.iter().map(|(version, _)| version.to_string()).collect();
-    let mut fitting = of_mapping.into_iter().rev().filter(|(version, _)| fits(version));
+    let (mut fitting, mut held) = (Vec::new(), None);
+    for ((version, candidate), error) in of_mapping.into_iter().zip(errors).rev() {
+        match error {
+            _ if !fits(&version) => {}
+            None => fitting.push((version, candidate)),
+            Some(error) if fitting.is_empty() && held.is_none() => held = Some((candidate, error)),
+            Some(_) => {}
+        }
+    }
+    let name = |version: &V| version.borrow().metadata.name.clone().unwrap_or_default();
+    let mut fitting = fitting.into_iter();
     let Some((version, highest)) = fitting.next() else {
-        return Err(UnresolvedMapping::NoVersion {
-            name: reference.name.clone(),
-            version: reference.version.clone(),
-            versions: listed(all.into_iter()),
+        return Err(match held {
+            Some((_, error)) => UnresolvedMapping::HeldBack {
+                name: reference.name.clone(),
+                range: reference.version.clone(),
+                why: error.message,
+            },
+            None => UnresolvedMapping::NoVersion {
+                name: reference.name.clone(),
+                version: reference.version.clone(),
+                versions: listed(all.into_iter()),
+            },
         });
     };
-    let name = |version: &V| version.borrow().metadata.name.clone().unwrap_or_default();
     let lower: Vec<_> = fitting.collect();
     match lower.first() {
         Some((same, other)) if *same == version => Err(UnresolvedMapping::Ambiguous {
@@ -119,8 +187,35 @@ pub fn fitting_mappings<V: Borrow<MappingVersion>>(
             first: name(other),
             second: name(&highest),
         }),
-        _ => Ok((highest, lower.into_iter().map(|(_, version)| version).collect())),
+        _ => Ok(Fitting {
+            highest,
+            lower: lower.into_iter().map(|(_, version)| version).collect(),
+            held,
+        }),
     }
+}
+
+/// Of each version of a mapping, in order from the lowest, why a range does not take it.
+fn held_back<V: Borrow<MappingVersion>>(
+    versions: &[(Version, V)],
+    taken: Option<&str>,
+    mut misnumbered: impl FnMut(&MappingVersion, &MappingVersion) -> Option<CompileError>,
+) -> Vec<Option<CompileError>> {
+    let mut before: Option<&(Version, V)> = None;
+    let is_taken = |version: &V| taken.is_some() && version.borrow().metadata.name.as_deref() == taken;
+    let mut held = Vec::with_capacity(versions.len());
+    for version in versions {
+        let lower = before.filter(|(number, _)| *number < version.0);
+        let error = match lower {
+            Some((_, before)) if !is_taken(&version.1) => misnumbered(before.borrow(), version.1.borrow()),
+            _ => None,
+        };
+        if error.is_none() && version.0.pre.is_empty() {
+            before = Some(version);
+        }
+        held.push(error);
+    }
+    held
 }
 
 fn listed(names: impl Iterator<Item = String>) -> String {
@@ -148,6 +243,7 @@ mod tests {
             enums: Default::default(),
             rates: None,
             objects: Vec::new(),
+            projections: Vec::new(),
         };
         MappingVersion::new(name, spec)
     }
@@ -213,6 +309,57 @@ mod tests {
                 expected.map(str::to_owned).map_err(str::to_owned),
                 "{name} {range}"
             );
+        }
+    }
+    #[test]
+    fn a_range_takes_no_version_whose_number_hides_what_it_changes_and_an_exact_reference_does() {
+        // The versions; those that break something against one that is named; the range; what is taken; what comes of it.
+        type Case<'c> = (
+            &'c [&'c str],
+            &'c [(&'c str, &'c str)],
+            &'c str,
+            Option<&'c str>,
+            &'c str,
+        );
+        let breaking = [("1.0.0", "1.1.0"), ("1.0.0", "1.1.1"), ("1.0.0", "1.2.0-rc.1")];
+        let all = ["1.0.0", "1.1.0", "1.1.1", "1.2.0-rc.1"];
+        let cases: [Case<'_>; 10] = [
+            (&all, &[], "^1", None, "1.1.1"),
+            (&all, &breaking, "^1", None, "1.0.0, held 1.1.1"),
+            // A release that goes back to what 1.0.0 promised.
+            (&["1.0.0", "1.1.0", "1.1.2"], &breaking, "^1", None, "1.1.2"),
+            (&all, &breaking, "1.1.0", None, "1.1.0"),
+            (&all, &breaking, "=1.1.1", None, "1.1.1"),
+            (&all, &breaking, "^1.1", None, "none: 1.1.1 is too low"),
+            // What is taken is kept, and its corrections are held against it.
+            (&all, &breaking, "^1", Some("1.1.0"), "1.1.1"),
+            (&["1.0.0", "1.1.0"], &breaking, "^1", Some("1.1.0"), "1.1.0"),
+            (&["1.0.0", "1.1.0"], &breaking, "^1", Some("1.0.0"), "1.0.0, held 1.1.0"),
+            // A pre-release is in no range that does not name one, and promises nothing to what comes after it.
+            (&["1.0.0", "1.2.0-rc.1", "1.2.0"], &breaking, "^1", None, "1.2.0"),
+        ];
+        for (versions, breaking, asked, taken, expected) in cases {
+            let versions: Vec<_> = versions.iter().map(|number| version(number, "m", number)).collect();
+            let reference = MappingReference {
+                name: "m".into(),
+                version: asked.into(),
+            };
+            let found = fitting_mappings(&reference, &versions, taken, |before, after| {
+                let pair = (before.spec.version.as_str(), after.spec.version.as_str());
+                breaking.contains(&pair).then(|| CompileError {
+                    path: "spec.version".to_owned(),
+                    message: format!("{} is too low", after.spec.version),
+                })
+            });
+            let told = match found {
+                Ok(Fitting { highest, held, .. }) => {
+                    let held = held.map_or(String::new(), |(held, _)| format!(", held {}", held.spec.version));
+                    format!("{}{held}", highest.spec.version)
+                }
+                Err(UnresolvedMapping::HeldBack { why, .. }) => format!("none: {why}"),
+                Err(error) => error.to_string(),
+            };
+            assert_eq!(told, expected, "{asked} {taken:?}");
         }
     }
 }

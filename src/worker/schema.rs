@@ -5,7 +5,7 @@ use super::prepare::mapping_name;
 use super::stop::Stop;
 use crate::api::common::Outcome;
 use crate::api::sync_pipeline::{OnSchemaChange, SchemaChange, StreamSchema};
-use crate::mapping::{findings, touched};
+use crate::mapping::{CompileError, Finding, findings, touched};
 use crate::source::ObjectDescription;
 use crate::state::Store;
 
@@ -18,8 +18,14 @@ pub(super) struct Look {
     pub(super) stop: Option<Stop>,
 }
 
-/// Looks at a description, and keeps it where it is the first one under this mapping version, or was accepted.
-pub(super) fn look(spec: &RunSpec, description: &ObjectDescription, store: &mut Store) -> Result<Look, Stop> {
+/// Looks at a description, and keeps it where it is the first one under this mapping version, or was accepted. `lacking` is where
+/// the plan reads a field that the object lacks: such a description is none to hold later ones against.
+pub(super) fn look(
+    spec: &RunSpec,
+    description: &ObjectDescription,
+    lacking: &[CompileError],
+    store: &mut Store,
+) -> Result<Look, Stop> {
     let mapping = mapping_name(spec);
     let hash = description.hash();
     let accepted = spec.accepted_schema.split(',').any(|accepted| accepted.trim() == hash);
@@ -27,7 +33,9 @@ pub(super) fn look(spec: &RunSpec, description: &ObjectDescription, store: &mut 
     let before = match known {
         Some((_, before)) => before,
         None => {
-            store.keep_described(&mapping, description)?;
+            if lacking.is_empty() {
+                store.keep_described(&mapping, description)?;
+            }
             description.clone()
         }
     };
@@ -36,9 +44,17 @@ pub(super) fn look(spec: &RunSpec, description: &ObjectDescription, store: &mut 
         .into_iter()
         .map(|change| told(spec, &change))
         .collect();
-    let found = findings(&spec.mapping, description);
+    let lacking = lacking.iter().map(|error| Finding {
+        fatal: true,
+        path: error.path.clone(),
+        message: error.message.clone(),
+    });
+    let found: Vec<_> = lacking
+        .chain(findings(&spec.mapping, description, &spec.sink))
+        .collect();
     let schema = StreamSchema {
         hash: hash.clone(),
+        mapping_version: spec.mapping.version.clone(),
         accepted,
         changes: changes.iter().take(TOLD).cloned().collect(),
         findings: found

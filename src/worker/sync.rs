@@ -20,7 +20,7 @@ use super::stop::Stop;
 use super::transform::{self, Channels, Rules};
 use super::{Progress, Publish, RunResult, RunSpec, deliver, schema};
 use crate::api::common::Outcome;
-use crate::api::sync_pipeline::{Counts, Reconciliation, StreamSchema};
+use crate::api::sync_pipeline::{Counts, FillRates, Reconciliation, StreamSchema};
 use crate::secrets::Secrets;
 use crate::source::{Source, SourceError};
 use crate::state::{Cause, Store};
@@ -75,6 +75,7 @@ pub async fn sync(
         dead_letters: progress.dead_letters,
         reconciliation: progress.reconciliation,
         schema: report.schema,
+        fill: report.fill,
         parked_until: stopped.and_then(|stop| stop.parked_until),
     };
     tracing::info!(
@@ -95,6 +96,7 @@ pub async fn sync(
 pub(super) struct Report {
     pub(super) progress: Progress,
     schema: Option<StreamSchema>,
+    pub(super) fill: Option<FillRates>,
     notes: Vec<String>,
 }
 
@@ -130,9 +132,7 @@ async fn run(
     notes.into_iter().for_each(|note| report.note(note));
     report.progress = checkpoint::progress(store.checkpoint());
 
-    let connected = shutdown
-        .run_until_cancelled(prepare::connect(spec, &plan, secrets))
-        .await;
+    let connected = shutdown.run_until_cancelled(prepare::connect(spec, secrets)).await;
     let Connected {
         source,
         sink,
@@ -140,8 +140,9 @@ async fn run(
     } = connected.ok_or_else(interrupted)??;
     let looked = {
         let spec = spec.clone();
+        let lacking = plan.check_schema(&description).err().unwrap_or_default();
         blocking("state", move || {
-            schema::look(&spec, &description, &mut store).map(|look| (store, look))
+            schema::look(&spec, &description, &lacking, &mut store).map(|look| (store, look))
         })
     };
     let (store, look) = looked.await??;

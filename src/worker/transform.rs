@@ -1,6 +1,7 @@
 //! The second stage, on a thread of its own: decode, look up, judge, and fill parcels.
 
 use std::mem;
+use std::sync::OnceLock;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::Handle;
@@ -14,7 +15,7 @@ use super::stop::Stop;
 use crate::api::mapping_version::Entity;
 use crate::consent::Gate;
 use crate::identity::{self, Resolved, Secret};
-use crate::mapping::Plan;
+use crate::mapping::{Filled, Plan};
 use crate::record::Record;
 use crate::sink::{Batch, Sink};
 use crate::state::{Entries, Entry, Fate, Known, Reader, Snapshot};
@@ -50,6 +51,8 @@ pub(super) struct Rules {
     pub(super) settled_as_of: Option<Timestamp>,
     /// What makes the hashes of the identity map.
     pub(super) secret: Secret,
+    /// What the first reading by these rules has counted, once it has come to its end.
+    pub(super) filled: OnceLock<Filled>,
 }
 
 /// A run reads a stream once or, where its mapping says that a key may be shared, change hands or be merged, up to three times.
@@ -102,6 +105,10 @@ pub(super) fn run(
         if result.is_err() {
             break;
         }
+    }
+    if result.is_ok() {
+        // Only a reading of the records is asked for it, and there is one.
+        let _ = rules.filled.set(mem::take(&mut work.judge.filled));
     }
     // What was transformed before an error goes on as well: the run keeps what it has.
     match result.and(work.hand_on()) {

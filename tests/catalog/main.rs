@@ -28,6 +28,7 @@ fn catalog_of(manifests: &Manifests) -> Result<Catalog, CatalogError> {
             mappings: resources.mappings.values().collect(),
             sinks: resources.sinks.values().collect(),
             pipelines: resources.pipelines.values().collect(),
+            statuses: resources.pipelines.values().collect(),
         })
         .collect();
     Catalog::of(&contracts)
@@ -119,6 +120,7 @@ fn who_gets_a_trait_follows_from_versions_streams_and_what_a_destination_may_hol
         let told = recipients.map(|recipient| match recipient.verdict {
             Verdict::Delivered => format!("{} gets it", recipient.sink),
             Verdict::Withheld(limit) => format!("{} holds {limit:?}", recipient.sink),
+            Verdict::LeftOut => format!("{} is left out", recipient.sink),
             Verdict::NotInVersion => format!("{} takes {}", recipient.sink, recipient.version),
             Verdict::Unknown => format!("{} is not known", recipient.sink),
         });
@@ -175,4 +177,91 @@ fn the_markdown_tells_what_the_site_tells() {
     ] {
         assert!(page.contains(words), "{words:?} is not in:\n{page}");
     }
+}
+
+#[test]
+fn what_a_destination_calls_a_trait_is_told_to_people_and_to_programs() {
+    let projection = r"    - cdp: segment
+      entity: Person
+      traits: {lifecycle_stage: stage.now, fax: null}
+    - cdp: segment
+      entity: Deal
+      events: {Opportunity Stage Changed: Order Updated}
+      properties: {Opportunity Stage Changed: {amount: revenue}}
+";
+    let projections = "  projections:\n";
+    let catalog = catalog(&CONTRACTS.replace(projections, &format!("{projections}{projection}")));
+    let mapping = catalog
+        .mappings
+        .iter()
+        .find(|mapping| mapping.name == "customer")
+        .unwrap();
+    let told = |name: &str| {
+        let recipients = &mapping.history("Person", name).unwrap().recipients;
+        let of_segment = recipients.iter().find(|one| one.sink == "segment-eu").unwrap();
+        (of_segment.verdict, of_segment.sent_as.clone())
+    };
+    assert_eq!(
+        told("lifecycle_stage"),
+        (Verdict::Delivered, Some("stage.now".to_owned()))
+    );
+    assert_eq!(told("fax"), (Verdict::LeftOut, None));
+    assert_eq!(told("email"), (Verdict::Delivered, None));
+    let files = catalog.render();
+    let page = |path: &str| {
+        files
+            .get(path)
+            .unwrap_or_else(|| panic!("{path} among {:?}", files.keys()))
+    };
+    let schema: serde_json::Value = serde_json::from_str(page("crm-prod/customer/2.1.0/person.schema.json")).unwrap();
+    let names = |name: &str| schema["properties"][name]["x-names"].clone();
+    assert_eq!(
+        [names("lifecycle_stage"), names("fax"), names("phone")],
+        [
+            serde_json::json!({"segment": "stage.now"}),
+            serde_json::json!({"segment": null, "unomi": null}),
+            serde_json::json!({"unomi": "contact.phone"})
+        ]
+    );
+    let event: serde_json::Value =
+        serde_json::from_str(page("crm-prod/customer/2.1.0/opportunity-stage-changed.schema.json")).unwrap();
+    assert_eq!(
+        (&event["x-names"], &event["properties"]["amount"]["x-names"]),
+        (
+            &serde_json::json!({"segment": "Order Updated"}),
+            &serde_json::json!({"segment": "revenue"})
+        )
+    );
+    let site = page("crm-prod/customer/person/lifecycle_stage.html");
+    assert!(site.contains("As <code>stage.now</code>"), "{site}");
+    let index = page("crm-prod/customer/index.html");
+    assert!(
+        index.contains("called Order Updated") && index.contains("called revenue"),
+        "{index}"
+    );
+    let markdown = page("markdown/crm-prod/customer.md");
+    assert!(markdown.contains("gets it as stage.now"), "{markdown}");
+    assert!(page("crm-prod/customer/person/phone.html").contains("called contact.phone"));
+}
+
+#[test]
+fn how_full_a_trait_is_follows_from_the_statuses_of_the_pipelines() {
+    let told = |name: &str| {
+        let fill = customer().history("Person", name).unwrap().fill.iter();
+        fill.map(|one| (one.object.as_str(), one.pipeline.as_str(), one.records, one.per_mille))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(told("phone"), [("Contact", "customers", 1204, 812)]);
+    // Of a trait that the sink does not get, nothing is known; nor of one that the run's version did not have.
+    assert_eq!([told("birthday"), told("pager")], [vec![], vec![]]);
+    let page = &FILES["crm-prod/customer/person/phone.html"];
+    assert!(
+        page.contains("<strong>81.2 %</strong> of the 1204 records of Contact"),
+        "{page}"
+    );
+    let markdown = &FILES["markdown/crm-prod/customer.md"];
+    assert!(
+        markdown.contains("- Has a value: None of the 1204 records of Contact"),
+        "{markdown}"
+    );
 }

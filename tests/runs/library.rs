@@ -5,11 +5,13 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::fakes::{Contact, Fakes, write_manifests};
-use ferrygate::api::common::Outcome;
+use ferrygate::api::common::{Classification, Outcome};
+use ferrygate::api::mapping_version::OnNull;
 use ferrygate::api::sync_pipeline::{Counts, OnSchemaChange, Watermark};
 use ferrygate::cli::files::Manifests;
 use ferrygate::secrets::Secrets;
 use ferrygate::worker::{Progress, Publish, RunResult, RunSpec, Silent, resolve_mapping, sync};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 /// A folder with manifests and state, and the services that they name.
@@ -285,5 +287,81 @@ async fn a_schema_that_changes_is_told_held_on_demand_and_accepted_by_its_hash()
     assert_eq!(
         (accepted.outcome, aligned(&accepted), after.outcome, aligned(&after)),
         (Outcome::Succeeded, true, Outcome::Succeeded, true)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_the_crm_lacks_is_told_with_the_schema_and_later_descriptions_are_not_held_against_that_one() {
+    let mut setting = Setting::with(20).await;
+    let version = setting.spec.mapping.version.clone();
+    let right = setting.spec.mapping.clone();
+    let rule = &mut setting.spec.mapping.objects[0].traits[0];
+    rule.from = Some("Nonesuch__c".into());
+    let lacking = setting.run(1, None).await;
+    let schema = lacking.schema.expect("a schema");
+    assert_eq!(
+        (lacking.outcome, schema.mapping_version),
+        (Outcome::SchemaDrifted, version)
+    );
+    assert!(
+        schema.findings[0].starts_with("spec.objects[0].traits[0].from: object Contact has no field \"Nonesuch__c\""),
+        "{:?}",
+        schema.findings
+    );
+    setting.spec.mapping = right;
+    let mended = setting.run(2, None).await;
+    let schema = mended.schema.expect("a schema");
+    assert_eq!(
+        (mended.outcome, schema.is_aligned(), schema.changes),
+        (Outcome::Succeeded, true, Vec::new())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_tells_how_many_of_its_records_have_a_value_for_each_trait_that_the_sink_gets() {
+    let mut setting = Setting::with(10).await;
+    let object = &mut setting.spec.mapping.objects[0];
+    let mut secret = object.traits[0].clone();
+    secret.name = "secret".into();
+    secret.classification = Classification::Sensitive;
+    object.traits.insert(0, secret);
+    object.traits[2].on_null = OnNull::Default;
+    object.traits[2].default = Some("+49".into());
+    for (number, phone) in [(0, json!(null)), (1, json!(null)), (2, json!("no number"))] {
+        setting.fakes.change(number, |contact| {
+            contact.fields.insert("Phone".into(), phone);
+        });
+    }
+    setting.fakes.change(3, |contact| contact.deleted = true);
+    let result = setting.run(1, None).await;
+    let fill = result.fill.expect("fill rates");
+    // One is deleted, and one rejected; of the others two have no number of their own.
+    assert_eq!((result.counts.rejected, fill.records), (1, 8));
+    assert_eq!(fill.per_mille, [-1, 1_000, 750]);
+    assert_eq!(fill.mapping_version, setting.spec.mapping.version);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expression_that_can_never_work_on_the_crms_types_is_told_with_its_path() {
+    let mut setting = Setting::with(5).await;
+    let rule = &mut setting.spec.mapping.objects[0].traits[1];
+    (rule.from, rule.transforms) = (None, Vec::new());
+    rule.cel = Some("record.HasOptedOutOfEmail == 'yes' ? 'a' : record.Email".into());
+    let told = setting.run(1, None).await;
+    let schema = told.schema.expect("a schema");
+    assert_eq!((told.outcome, schema.is_aligned()), (Outcome::Succeeded, false));
+    assert_eq!(
+        schema.findings,
+        ["spec.objects[0].traits[1].cel: as the CRM describes Contact, column 27: a bool and a string are never equal"]
+    );
+    setting.spec.mapping.objects[0].traits[1].cel = Some("record.HasOptedOutOfEmail".into());
+    let stopped = setting.run(2, None).await;
+    assert_eq!((stopped.outcome, stopped.counts.read), (Outcome::SchemaDrifted, 0));
+    assert!(
+        stopped
+            .message
+            .contains("the expression gives a bool, which is no String"),
+        "{}",
+        stopped.message
     );
 }

@@ -263,6 +263,7 @@ async fn report_run(client: &Client, job: &Job, words: &[String]) -> Result<()> 
         complete_as_of: Some(now),
         dead_letters: 0,
         schema: None,
+        fill: None,
         reconciliation: Some(Reconciliation {
             source_count: RECORDS,
             delivered_count: RECORDS,

@@ -4,6 +4,7 @@ mod consent;
 mod event;
 mod identity;
 mod object;
+mod projection;
 mod rates;
 mod traits;
 mod transform;
@@ -22,6 +23,7 @@ pub use consent::{Authority, ConsentMapping, LegalBasis, RegionRule};
 pub use event::{EventMapping, EventTrigger, PropertyMapping};
 pub use identity::{IdentityKey, IdentityReference, IdentityRole, Subject, SubjectEntity};
 pub use object::{Dependent, DependentKind, Entity, ObjectMapping};
+pub use projection::{ProjectedName, Projection};
 pub use rates::ExchangeRates;
 pub use traits::{Deprecation, OnError, OnNull, TraitMapping, TraitType};
 pub use transform::{AmbiguousTime, CountryCode, LanguageCode, Otherwise, Rounding, Transform};
@@ -46,6 +48,11 @@ pub use transform::{AmbiguousTime, CountryCode, LanguageCode, Otherwise, Roundin
         name = "Compiled",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Compiled\")].status"
+    ),
+    printcolumn(
+        name = "Compatible",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Compatible\")].status"
     ),
     printcolumn(name = "Used By", type_ = "integer", json_path = ".status.usedBy"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -87,6 +94,10 @@ pub struct MappingVersionSpec {
     /// What becomes of each CRM object.
     #[schemars(length(min = 1, max = 64))]
     pub objects: Vec<ObjectMapping>,
+    /// Where a CDP names things its own way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub projections: Vec<Projection>,
 }
 
 impl MappingVersionSpec {
@@ -144,7 +155,7 @@ pub struct MappingVersionStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("default" = super::common::UNSEEN))]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `Reconciling`, `Stalled`, `Compiled`, `SemverCompliant`, `ReviewDue`, `RemovalDue`, `InUse`.
+    /// `Ready`, `Reconciling`, `Stalled`, `Compiled`, `Compatible`, `SemverCompliant`, `ReviewDue`, `RemovalDue`, `InUse`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -143,6 +143,7 @@ fn sources(sources: &[Source], object: &str) -> Markup {
                     @if !source.kind.is_empty() { span.aside { " – " (words::kind(&source.kind, &source.items)) } }
                     @if let Some(named) = source.classification { " " (parts::classification(named)) }
                     @if !source.steps.is_empty() { div.aside { (parts::steps(&source.steps)) } }
+                    (parts::terms(&words::names(&source.names)))
                     (parts::terms(&source.further))
                 }
             }
@@ -172,6 +173,7 @@ fn of_event(object: &Object, event: &Event) -> Markup {
             h3 { (event.name) }
             p { (event.when) ", in the CRM's " (object.name) "." }
             @if !event.properties.is_empty() { h4 { "It tells" } (sources(&event.properties, &object.name)) }
+            (parts::terms(&words::names(&event.names)))
             (parts::terms(&event.further))
         }
     }

@@ -41,6 +41,7 @@ fn content(mapping: &Mapping, history: &TraitHistory, version: &Version, found: 
         section aria-labelledby="source" {
             h2 #source { "Where does it come from?" }
             @for definition in &found.definitions { (of_definition(definition, found.definitions.len() > 1)) }
+            (fill(history))
         }
         section aria-labelledby="who" { h2 #who { "Who may have it?" } (who(mapping, history, version, found)) }
         section aria-labelledby="rests" { h2 #rests { "What rests on it?" } (rests(history, found)) }
@@ -128,6 +129,20 @@ fn of_definition(definition: &Definition, one_of_several: bool) -> Markup {
     }
 }
 
+fn fill(history: &TraitHistory) -> Markup {
+    html! {
+        @if !history.fill.is_empty() {
+            h3 { "How many records have a value?" }
+            ul.plain {
+                @for told in &history.fill {
+                    @let (share, of) = words::fill(told);
+                    li { strong { (share) } " " (of) "." }
+                }
+            }
+        }
+    }
+}
+
 fn translation(object: &str, name: &str, table: &std::collections::BTreeMap<String, String>) -> Markup {
     let rows = html! { @for (from, to) in table { tr { th scope="row" { (from) } td { code { (to) } } } } };
     html! {
@@ -161,6 +176,10 @@ fn who(mapping: &Mapping, history: &TraitHistory, version: &Version, found: &Tra
                 a href="../index.html#consent" { "How that is read" }
             }
         }
+        @if !found.names.is_empty() {
+            h3 { "Where it has another name" }
+            (parts::terms(&words::names(&found.names)))
+        }
         @if history.recipients.is_empty() {
             p.none { "Nobody gets it: no pipeline brings " (history.entity) " to a destination." }
         } @else {
@@ -183,7 +202,11 @@ fn recipients(history: &TraitHistory) -> Markup {
                 }
                 td {
                     @match recipient.verdict {
-                        Verdict::Delivered => { span.badge.active { "Yes" } },
+                        Verdict::Delivered => {
+                            span.badge.active { "Yes" }
+                            @if let Some(name) = &recipient.sent_as { " As " code { (name) } "." }
+                        },
+                        Verdict::LeftOut => { span.badge.retired { "No" } " The contract leaves it out for this kind of destination." },
                         Verdict::Withheld(limit) => {
                             span.badge.retired { "No" } " It may hold no more than " (format!("{limit:?}")) "."
                         },

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{ExplainError, SHOWN};
-use crate::api::mapping_version::{IdentityKey, IdentityRole, ObjectMapping, TraitMapping};
+use crate::api::mapping_version::{IdentityKey, IdentityRole, ObjectMapping, ProjectedName, Projection, TraitMapping};
 use crate::api::sync_pipeline::Stream;
 use crate::api::{CdpSinkSpec, MappingVersionSpec, SyncPipeline};
 use crate::cli::files::Namespace;
@@ -175,7 +175,10 @@ pub(super) fn explain(
         keys.push(key(place, ledger, &found.record, object, (kind, from, remembered))?);
     }
     let trait_explained = match (trait_name, object, place.sink()) {
-        (Some(name), Some(object), Some(sink)) => Some(explain_trait(name, object, sink)),
+        (Some(name), Some(object), Some(sink)) => {
+            let projections = spec.map(|(spec, _)| &spec.projections[..]).unwrap_or_default();
+            Some(explain_trait(name, object, sink, projections))
+        }
         _ => None,
     };
     Ok(Explanation {
@@ -294,7 +297,7 @@ fn not_taken(sink: Option<&CdpSinkSpec>, rule: Option<&IdentityKey>) -> String {
     )
 }
 
-fn explain_trait(name: &str, object: &ObjectMapping, sink: &CdpSinkSpec) -> TraitExplained {
+fn explain_trait(name: &str, object: &ObjectMapping, sink: &CdpSinkSpec, projections: &[Projection]) -> TraitExplained {
     let Some(rule) = object.traits.iter().find(|rule| rule.name == name) else {
         return TraitExplained {
             name: name.to_owned(),
@@ -307,14 +310,21 @@ fn explain_trait(name: &str, object: &ObjectMapping, sink: &CdpSinkSpec) -> Trai
     let TraitMapping {
         from, cel, transforms, ..
     } = rule;
+    let mut projections = projections.iter();
+    let projection = projections.find(|one| Some(one.cdp) == sink.cdp() && one.entity == object.entity);
+    let sent_as = projection.and_then(|one| one.traits.get(name));
     let why = if rule.classification > sink.max_classification {
         format!(
             "not delivered: it is {:?}, and the sink may hold {:?} at most",
             rule.classification, sink.max_classification
         )
+    } else if sent_as == Some(&ProjectedName(None)) {
+        "not delivered: the mapping leaves it out for this CDP (spec.projections)".to_owned()
     } else {
+        let at = sent_as.and_then(|name| name.0.as_ref());
+        let at = at.map_or_else(String::new, |name| format!(" at {name}"));
         format!(
-            "delivered as {:?}; null: {:?}, error: {:?}",
+            "delivered as {:?}{at}; null: {:?}, error: {:?}",
             rule.kind, rule.on_null, rule.on_error
         )
     };

@@ -43,8 +43,7 @@ pub(super) async fn reveal(place: &Place<'_>, explanation: &mut Explanation) -> 
             let (Some(explained), Ok(mapped)) = (&mut explanation.trait_explained, plan.map(record)) else {
                 return;
             };
-            let value = mapped.traits.iter().find(|(name, _)| *name == explained.name);
-            explained.value = value.map(|(_, value)| text(value));
+            explained.value = plan.find(&mapped, &explained.name).map(text);
         })?;
     }
     Ok(())

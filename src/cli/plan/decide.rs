@@ -13,7 +13,7 @@ use crate::api::{MappingVersion, SyncPipeline};
 use crate::cli::files::Namespace;
 use crate::mapping::Plan as Compiled;
 use crate::mapping::diff::{Comparison, compare, predecessor};
-use crate::worker::{between, resolve_mapping};
+use crate::worker::{between, resolve_mapping, takeable_mappings};
 
 /// What applying would do in one namespace.
 #[derive(Debug, Default, PartialEq)]
@@ -235,8 +235,16 @@ impl<'p> After<'p> {
     fn look_at(&self, pipeline: &SyncPipeline, today: Date, plan: &mut Plan) {
         let name = pipeline.name_any();
         let before = self.live.pipelines.get(&name);
-        match resolve_mapping(&pipeline.spec.mapping_ref, self.mappings()) {
-            Ok(version) => {
+        let taken = before.and_then(|before| self.taken(before)).map(ResourceExt::name_any);
+        match takeable_mappings(&pipeline.spec.mapping_ref, self.mappings(), taken.as_deref(), today) {
+            Ok(fitting) => {
+                let version = fitting.highest;
+                plan.problems.extend(fitting.held.map(|(held, error)| {
+                    format!(
+                        "SyncPipeline {name}: its range does not take MappingVersion {}, whose number hides what it changes: {error}",
+                        held.name_any()
+                    )
+                }));
                 let errors = self.errors_of(pipeline, version);
                 let serves = errors.is_empty();
                 if !serves {

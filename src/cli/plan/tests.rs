@@ -137,24 +137,42 @@ fn a_mapping_version_that_is_there_can_not_be_changed() {
 #[test]
 fn a_pipeline_with_a_range_moves_to_a_higher_version_and_the_audiences_are_named() {
     let mut desired = all();
-    desired.push(version("1.1.0", "Boolean"));
-    desired[3]["spec"]["mappingRef"]["version"] = json!("^1");
+    desired.push(version("2.0.0", "Boolean"));
+    desired[3]["spec"]["mappingRef"]["version"] = json!(">=1");
     let mut live = all();
-    live[3]["spec"]["mappingRef"]["version"] = json!("^1");
+    live[3]["spec"]["mappingRef"]["version"] = json!(">=1");
     live[3]["status"] = json!({"mapping": {"name": "contact-1.0.0", "version": "1.0.0"}});
     let plan = planned(&desired, &live);
-    assert_eq!(actions(&plan), [("MappingVersion contact-1.1.0", Action::Create)]);
+    assert_eq!(actions(&plan), [("MappingVersion contact-2.0.0", Action::Create)]);
     let moves: Vec<_> = plan.moves.iter().map(|one| one.pipeline.as_str()).collect();
     assert_eq!((moves, plan.is_disruptive()), (vec!["people"], true));
     let text = show::text(&[plan]);
     for words in [
-        "  + MappingVersion contact-1.1.0\n",
+        "  + MappingVersion contact-2.0.0\n",
         "  pipeline people would take another mapping version\n",
         "touches Audience \"Guests\" (#crm)",
-        "spec.version: 1.1.0 is too low for what changed since 1.0.0",
     ] {
         assert!(text.contains(words), "{words:?} is not in {text}");
     }
+}
+
+#[test]
+fn a_pipeline_with_a_range_does_not_move_to_a_version_whose_number_hides_what_it_changes() {
+    let range = |these: &mut Vec<Value>| these[3]["spec"]["mappingRef"]["version"] = json!("^1");
+    let (mut desired, mut live) = (all(), all());
+    desired.push(version("1.1.0", "Boolean"));
+    range(&mut desired);
+    range(&mut live);
+    live[3]["status"] = json!({"mapping": {"name": "contact-1.0.0", "version": "1.0.0"}});
+    let plan = planned(&desired, &live);
+    assert_eq!((plan.moves.len(), plan.is_disruptive()), (0, true));
+    let told = "SyncPipeline people: its range does not take MappingVersion contact-1.1.0, whose number hides what it changes: \
+                spec.version: 1.1.0 is too low for what changed since 1.0.0";
+    assert!(plan.problems[0].starts_with(told), "{:?}", plan.problems);
+    // Named exactly, it is taken.
+    desired[3]["spec"]["mappingRef"]["version"] = json!("1.1.0");
+    let plan = planned(&desired, &live);
+    assert_eq!((plan.moves.len(), plan.problems.len()), (1, 0), "{:?}", plan.problems);
 }
 
 #[test]

@@ -19,12 +19,23 @@ pub(super) fn differences(example: &Example, outcome: &Outcome) -> Vec<String> {
                 ("group", &expected.group),
                 ("subject", &expected.subject),
                 ("traits", &expected.traits),
-                ("consent", &expected.consent),
             ];
             for (name, part) in parts {
                 if let Some(part) = part {
                     differ(name, Some(part), items.get(name), &mut lines);
                 }
+            }
+            if let Some(consent) = &expected.consent {
+                let found = with_reasons(consent, items);
+                differ("consent", Some(consent), Some(&found), &mut lines);
+            }
+            if let Some(suppressed) = expected.suppressed {
+                differ(
+                    "suppressed",
+                    Some(&json!(suppressed)),
+                    items.get("suppressed"),
+                    &mut lines,
+                );
             }
             if let Some(events) = &expected.events {
                 differ_in_events(events, &items["events"], &mut lines);
@@ -52,6 +63,19 @@ pub(super) fn differences(example: &Example, outcome: &Outcome) -> Vec<String> {
         }
     }
     lines
+}
+
+/// The purposes as they came out: where a reason is expected, with the reason.
+fn with_reasons(expected: &Value, items: &Map<String, Value>) -> Value {
+    let mut consent = items.get("consent").cloned().unwrap_or_default();
+    for (purpose, granted) in consent.as_object_mut().into_iter().flatten() {
+        if expected[purpose.as_str()].is_string()
+            && let Some(reason) = items["denied"].get(purpose.as_str())
+        {
+            *granted = reason.clone();
+        }
+    }
+    consent
 }
 
 fn differ(path: &str, expected: Option<&Value>, found: Option<&Value>, lines: &mut Vec<String>) {

@@ -36,6 +36,10 @@ pub struct Example {
     /// When the record was modified.
     #[serde(default)]
     pub modified: Option<Timestamp>,
+    /// The clock, by which consent ends and is too old. Without it: the later of `modified` and the newest evidence of consent in
+    /// the record, so that an example never changes by the day on which it is run.
+    #[serde(default)]
+    pub now: Option<Timestamp>,
     /// Whether the record was deleted in the CRM.
     #[serde(default)]
     pub deleted: bool,
@@ -63,9 +67,12 @@ pub struct Expected {
     /// The traits by name. One that the CDP is to forget is null; one that is left out is not there.
     #[serde(default)]
     pub traits: Option<Value>,
-    /// The purposes, and whether each is granted.
+    /// The purposes, and whether each is granted: true or false or, of one that is not, why (`Expired`).
     #[serde(default)]
     pub consent: Option<Value>,
+    /// Whether nothing is delivered of the record but that it is suppressed: its traits and events stay where they are.
+    #[serde(default)]
+    pub suppressed: Option<bool>,
     /// The events that happen, in the mapping's order, each with its name, its properties and, where it is given, its instant.
     #[serde(default)]
     pub events: Option<Vec<Value>>,

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::example::{Example, field};
 use crate::api::mapping_version::{Entity, MappingVersionSpec, ObjectMapping};
 use crate::api::{CdpSinkSpec, Classification};
+use crate::consent::{Decision, Gate};
 use crate::mapping::{Mapped, MappedEvent, Plan, Rejection, Trigger};
 use crate::record::{Field, Record};
 use crate::sink::segment::json::typed;
@@ -86,9 +87,22 @@ pub(super) fn map(
     };
     let object = spec.objects.iter().find(|mapping| mapping.object == example.object);
     Ok(match mapped {
-        Ok(mapped) => Outcome::Mapped(items(&mapped, delivered.as_ref(), object, sink)),
+        Ok(mut mapped) => {
+            let now = example.now.unwrap_or_else(|| latest(stamp, &mapped));
+            let (entity, deleted) = (mapped.entity, example.deleted);
+            let ruling = Gate::new(sink).decide(entity, &mut mapped.consent, deleted, now);
+            let mut items = items(&mapped, delivered.as_ref(), object, sink);
+            items.insert("suppressed".to_owned(), json!(ruling.decision == Decision::Suppress));
+            Outcome::Mapped(items)
+        }
         Err(rejection) => Outcome::Rejected(rejection),
     })
+}
+
+/// The clock where an example states none.
+fn latest(modified: Timestamp, mapped: &Mapped<'_>) -> Timestamp {
+    let evidence = mapped.consent.iter().filter_map(|statement| statement.evidence);
+    evidence.fold(modified, Timestamp::max)
 }
 
 /// The parts of an example, from what was mapped. `delivered` is the record at its last delivery.
@@ -101,7 +115,7 @@ fn items(
     let mut identity: Map<String, Value> = mapped
         .external_ids
         .iter()
-        .map(|(kind, id)| ((*kind).to_owned(), json!(id)))
+        .map(|external| (external.sent_as.to_owned(), json!(external.id)))
         .collect();
     let (mut group, mut subject) = (Value::Null, Value::Null);
     let mut own = |kind: Option<&String>, id: &Option<Cow<'_, str>>| {
@@ -130,6 +144,10 @@ fn items(
         .consent
         .iter()
         .map(|statement| (statement.purpose.to_owned(), json!(statement.is_granted())));
+    let denied = mapped.consent.iter().filter_map(|statement| {
+        let denial = statement.granted.err()?;
+        Some((statement.purpose.to_owned(), json!(denial.to_string())))
+    });
     let events = mapped.events.iter().filter(|event| fires(event, delivered)).map(event);
     let parts = [
         ("identity", Value::Object(identity)),
@@ -137,6 +155,7 @@ fn items(
         ("subject", subject),
         ("traits", traits.collect::<Map<_, _>>().into()),
         ("consent", consent.collect::<Map<_, _>>().into()),
+        ("denied", denied.collect::<Map<_, _>>().into()),
         ("events", events.collect::<Vec<_>>().into()),
     ];
     parts.into_iter().map(|(name, part)| (name.to_owned(), part)).collect()
@@ -157,7 +176,7 @@ fn event(event: &MappedEvent<'_>) -> Value {
     let properties: Map<_, _> = properties
         .map(|(name, value)| ((*name).to_owned(), value_of(value)))
         .collect();
-    json!({"name": event.name, "at": event.at.to_string(), "properties": properties})
+    json!({"name": event.sent_as, "at": event.at.to_string(), "properties": properties})
 }
 
 /// A value as it is delivered.

@@ -33,6 +33,31 @@ spec:
         - name: Stage Changed
           when: {changed: StageName}
           properties: [{property: stage, from: StageName, type: String}]
+  projections:
+    - {cdp: segment, entity: Person, traits: {since: customer.since, value: null}}
+";
+
+const AGING: &str = "
+apiVersion: ferrygate.io/v1alpha1
+kind: MappingVersion
+metadata: {name: aging-1.0.0}
+spec:
+  mapping: aging
+  version: 1.0.0
+  objects:
+    - object: Contact
+      entity: Person
+      identity: [{kind: crm_id, from: Id}]
+      consent:
+        - {purpose: marketing, from: OptOut, granted: value == false, at: Asked, expiresAfter: 30d}
+---
+apiVersion: ferrygate.io/v1alpha1
+kind: CdpSink
+metadata: {name: strict}
+spec:
+  segment: {endpoint: https://api.segment.io/v1, writeKey: {secretKeyRef: {name: s, key: k}}}
+  identity: {userId: crm_id}
+  consent: {require: [marketing]}
 ";
 
 const SINK: &str = "
@@ -50,6 +75,7 @@ fn ran(head: &str, examples: &str) -> Vec<(String, Vec<String>)> {
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     write("mapping.yaml", MAPPING);
     write("sink.yaml", SINK);
+    write("aging.yaml", AGING);
     write("customer.examples.yaml", &format!("{head}\nexamples:\n{examples}"));
     let (manifests, errors) = Manifests::read_all(folder.path());
     assert!(errors.is_empty(), "{errors:?}");
@@ -139,12 +165,12 @@ fn a_hash_with_a_key_needs_one_in_the_folder_for_tests() {
 }
 
 #[test]
-fn a_sink_gets_what_it_takes_and_may_hold() {
+fn a_sink_gets_what_it_takes_and_may_hold_under_its_cdps_names() {
     let examples = "
   - name: a contact
     object: Contact
-    record: {Id: '1', Email: a@b.example, AccountId: '7'}
-    expect: {identity: {crm_id: '1'}, group: null, traits: {since: null}}
+    record: {Id: '1', Email: a@b.example, AccountId: '7', Value: 3}
+    expect: {identity: {crm_id: '1'}, group: null, traits: {customer: {since: null}}}
 ";
     let head = format!("{HEAD}\nsink: cdp");
     assert_eq!(ran(&head, examples), [("a contact".to_owned(), Vec::new())]);
@@ -259,4 +285,65 @@ fn the_samples_hold() {
         .filter(|outcome| !outcome.differences.is_empty())
         .collect();
     assert!(failed.is_empty() && outcomes.len() == 4, "{failed:#?}");
+}
+
+#[test]
+fn consent_is_held_against_the_clock_that_an_example_states() {
+    let head = "mapping: {name: aging, version: 1.0.0}\nsink: strict";
+    let example = |name: &str, more: &str, expect: &str| {
+        format!(
+            "
+  - name: {name}
+    object: Contact
+    record: {{Id: '1', OptOut: false, Asked: 2026-01-31}}
+{more}    expect: {expect}
+"
+        )
+    };
+    let examples = [
+        example(
+            "the newest evidence is the clock",
+            "",
+            "{consent: {marketing: true}, suppressed: false}",
+        ),
+        example(
+            "the last instant",
+            "    now: 2026-03-01T23:59:59Z\n",
+            "{consent: {marketing: true}, suppressed: false}",
+        ),
+        example(
+            "it has ended",
+            "    now: 2026-03-02T00:00:00Z\n",
+            "{consent: {marketing: Expired}, suppressed: true}",
+        ),
+        example(
+            "a record that was modified later is read later",
+            "    modified: 2027-01-01T00:00:00Z\n",
+            "{consent: {marketing: false}}",
+        ),
+        example(
+            "the evidence is still to come",
+            "    now: 2026-01-01T00:00:00Z\n",
+            "{consent: {marketing: EvidenceInFuture}}",
+        ),
+        example(
+            "no deletion asks the clock",
+            "    deleted: true\n",
+            "{suppressed: true, consent: {marketing: Deleted}}",
+        ),
+        example(
+            "wrong",
+            "    now: 2026-04-01T00:00:00Z\n",
+            "{consent: {marketing: true}, suppressed: false}",
+        ),
+    ];
+    let told = ran(head, &examples.concat());
+    let failed: Vec<_> = told.iter().filter(|(_, lines)| !lines.is_empty()).collect();
+    let lines = [
+        "- consent.marketing: true",
+        "+ consent.marketing: false",
+        "- suppressed: false",
+        "+ suppressed: true",
+    ];
+    assert_eq!(failed, [&("wrong".to_owned(), lines.map(str::to_owned).to_vec())]);
 }

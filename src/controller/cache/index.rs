@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use jiff::civil::Date;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
@@ -10,8 +11,9 @@ use super::super::admission::{Claimant, Places, Queue, Rank};
 use super::super::key::{Key, Kind, Name};
 use super::super::light::{Cause, LightJob, LightPod};
 use super::objects::Objects;
-use crate::api::sync_pipeline::StreamStatus;
+use crate::api::sync_pipeline::{StreamSchema, StreamStatus};
 use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
+use crate::mapping::diff::compare;
 use crate::mapping::{CompileError, Plan};
 
 /// All that the controller knows.
@@ -39,6 +41,8 @@ pub struct Index {
     /// Why Jobs do not come to run, as far as it was asked for.
     causes: HashMap<Name, Cause>,
     plans: HashMap<PlanKey, Arc<[CompileError]>>,
+    /// Of two versions of a mapping, why the later one's number is too low, and on which day that was asked.
+    numbers: HashMap<(String, String), (Date, Option<CompileError>)>,
 }
 
 /// A mapping of an object for a sink: specs of both, by uid and generation.
@@ -138,6 +142,27 @@ impl Index {
             .into();
         self.plans.insert(key, errors.clone());
         errors
+    }
+
+    /// Why a version's number is too low for what it changes against an earlier one. They are compared once a day: a version never
+    /// changes, and the day decides what may be gone.
+    pub fn misnumbered(
+        &mut self,
+        before: &MappingVersion,
+        after: &MappingVersion,
+        today: Date,
+    ) -> Option<CompileError> {
+        let identity = |version: &MappingVersion| version.uid().unwrap_or_else(|| version.name_any());
+        let key = (identity(before), identity(after));
+        if let Some((_, error)) = self.numbers.get(&key).filter(|(day, _)| *day == today) {
+            return error.clone();
+        }
+        if self.numbers.len() >= PLANS {
+            self.numbers.clear();
+        }
+        let error = compare(&before.spec, &after.spec, today).misnumbered();
+        self.numbers.insert(key, (today, error.clone()));
+        error
     }
 
     /// The places of a source, as a pipeline sees them.
@@ -240,6 +265,11 @@ impl Index {
             for one in both.into_iter().flatten() {
                 self.touch_versions(&name.namespace, &one.spec.mapping_ref.name, touched);
             }
+        }
+        if before.as_deref().is_some_and(|before| !same_schemas(before, &pipeline)) {
+            // Whether the version that it takes fits its source.
+            let taken = pipeline.status.as_ref().and_then(|status| status.mapping.as_ref());
+            touched.extend(taken.map(|taken| Key::new(Kind::MappingVersion, name.beside(&taken.name))));
         }
         touched.push(Key::new(Kind::SyncPipeline, name));
     }
@@ -358,6 +388,15 @@ impl Index {
         }
         touched.extend(self.owners.get(&job).cloned());
     }
+}
+
+/// Whether the streams of two states of a pipeline tell the same of their objects' schemas.
+fn same_schemas(one: &SyncPipeline, other: &SyncPipeline) -> bool {
+    fn schemas(pipeline: &SyncPipeline) -> impl Iterator<Item = (&str, Option<&StreamSchema>)> {
+        let streams = pipeline.status.iter().flat_map(|status| &status.streams);
+        streams.map(|stream| (stream.name.as_str(), stream.schema.as_ref()))
+    }
+    schemas(one).eq(schemas(other))
 }
 
 /// The source that a pipeline names.

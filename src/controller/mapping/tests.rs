@@ -27,6 +27,7 @@ fn alone(mapping: Arc<MappingVersion>) -> Observed {
         before: None,
         twins: Vec::new(),
         users: vec!["customers".to_owned()],
+        uses: Vec::new(),
         others: Vec::new(),
     }
 }

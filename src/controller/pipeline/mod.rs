@@ -77,7 +77,7 @@ fn look(name: &Name, context: &Context, now: Timestamp) -> Option<(Arc<SyncPipel
             // Jobs and the claim go by their owner references.
             return Vec::new();
         }
-        let observed = observe(index, &pipeline);
+        let observed = observe(index, &pipeline, now);
         let decision = decide(&pipeline, &observed, now);
         let touched = index.decided(&pipeline, &decision.status.streams, &decision.waiting);
         found = Some((pipeline, decision));

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 
@@ -59,7 +62,7 @@ impl<K> Found<K> {
 }
 
 /// Gathers it from the cache.
-pub fn observe(index: &mut Index, pipeline: &SyncPipeline) -> Observed {
+pub fn observe(index: &mut Index, pipeline: &SyncPipeline, now: Timestamp) -> Observed {
     let name = Name::of(pipeline);
     let spec = &pipeline.spec;
     let source = match index.sources().get(&name.beside(&spec.source_ref.name)) {
@@ -82,10 +85,16 @@ pub fn observe(index: &mut Index, pipeline: &SyncPipeline) -> Observed {
                 .collect(),
         ),
     };
-    let versions = index.mappings().of(&name.namespace).map(|(_, version)| version.clone());
+    let versions = index.mappings().of(&name.namespace);
+    let versions: Vec<_> = versions.map(|(_, version)| version.clone()).collect();
     let taken = pipeline.status.as_ref().and_then(|status| status.mapping.as_ref());
-    let chosen = fitting_mappings(&spec.mapping_ref, versions).map(|(highest, lower)| {
-        choose(highest, lower, taken.map(|taken| taken.name.as_str()), |version| {
+    let taken_name = taken.map(|taken| taken.name.as_str());
+    let today = now.to_zoned(TimeZone::UTC).date();
+    let fitting = fitting_mappings(&spec.mapping_ref, versions, taken_name, |before, after| {
+        index.misnumbered(before, after, today)
+    });
+    let chosen = fitting.map(|fitting| {
+        choose(fitting, taken_name, |version| {
             errors_of(index, spec, version, sink.get())
         })
     });

@@ -1,5 +1,5 @@
 //! Which version of a range runs take. A new version is a candidate until the rollout lets it in: at once, if it compiles for the
-//! pipeline's sink and streams. One that does not must not stop runs that do well.
+//! pipeline's sink and streams. One that does not must not stop runs that do well, nor does one whose number hides what it changes.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use crate::api::MappingVersion;
 use crate::api::sync_pipeline::MappingCandidate;
 use crate::mapping::CompileError;
+use crate::worker::Fitting;
 
 /// How many errors of a candidate are told; its own status has all.
 const TOLD: usize = 5;
@@ -27,21 +28,22 @@ pub(super) struct Chosen {
 /// whatever becomes of its sink: it stays with that, and its errors are told. Nor does a first run begin with a version that can't be
 /// run where a lower one can.
 pub(super) fn choose(
-    highest: Arc<MappingVersion>,
-    lower: Vec<Arc<MappingVersion>>,
+    fitting: Fitting<Arc<MappingVersion>>,
     taken: Option<&str>,
     mut errors_of: impl FnMut(&MappingVersion) -> Vec<CompileError>,
 ) -> Chosen {
+    let Fitting { highest, lower, held } = fitting;
+    let misnumbered = held.map(|(version, error)| misnumbered(&version, &error));
     let errors = errors_of(&highest);
     let is_taken = |version: &MappingVersion| taken == Some(version.name_any().as_str());
     if errors.is_empty() || is_taken(&highest) {
         return Chosen {
             version: highest,
             errors,
-            held: None,
+            held: misnumbered,
         };
     }
-    let held = Some(candidate(&highest, &errors));
+    let held = misnumbered.clone().or_else(|| Some(candidate(&highest, &errors)));
     for version in lower {
         let of_version = errors_of(&version);
         if of_version.is_empty() || is_taken(&version) {
@@ -55,7 +57,18 @@ pub(super) fn choose(
     Chosen {
         version: highest,
         errors,
-        held: None,
+        held: misnumbered,
+    }
+}
+
+fn misnumbered(version: &MappingVersion, error: &CompileError) -> MappingCandidate {
+    MappingCandidate {
+        name: version.name_any(),
+        version: version.spec.version.clone(),
+        message: format!(
+            "its number hides what it changes, so that no range takes it: {error}; to take it all the same, let mappingRef.version \
+             name it exactly"
+        ),
     }
 }
 
@@ -113,15 +126,44 @@ mod tests {
                 };
                 if is_broken { vec![error] } else { Vec::new() }
             };
-            let chosen = choose(
-                version("3.0.0"),
-                vec![version("2.0.0"), version("1.0.0")],
-                taken,
-                errors_of,
-            );
+            let fitting = Fitting {
+                highest: version("3.0.0"),
+                lower: vec![version("2.0.0"), version("1.0.0")],
+                held: None,
+            };
+            let chosen = choose(fitting, taken, errors_of);
             let found = (chosen.version.spec.version.as_str(), !chosen.errors.is_empty());
             let found_held = chosen.held.as_ref().map(|held| held.version.as_str());
             assert_eq!((found, found_held), (expected, held), "{broken:?} {taken:?}");
         }
+    }
+    #[test]
+    fn a_version_whose_number_hides_what_it_changes_is_told_before_one_that_does_not_compile() {
+        let version = |number: &str| -> Arc<MappingVersion> {
+            let object = json!({
+                "apiVersion": "ferrygate.io/v1alpha1", "kind": "MappingVersion", "metadata": {"name": number},
+                "spec": {"mapping": "m", "version": number, "objects": []},
+            });
+            Arc::new(serde_json::from_value(object).unwrap())
+        };
+        let error = || CompileError {
+            path: "spec.version".to_owned(),
+            message: "1.2.0 is too low".to_owned(),
+        };
+        let fitting = Fitting {
+            highest: version("1.1.0"),
+            lower: vec![version("1.0.0")],
+            held: Some((version("1.2.0"), error())),
+        };
+        let chosen = choose(fitting, None, |version| match version.spec.version.as_str() {
+            "1.1.0" => vec![error()],
+            _ => Vec::new(),
+        });
+        assert_eq!(chosen.version.spec.version, "1.0.0");
+        assert_eq!(
+            chosen.held.map(|held| held.message).unwrap_or_default(),
+            "its number hides what it changes, so that no range takes it: spec.version: 1.2.0 is too low; to take it all the same, \
+             let mappingRef.version name it exactly"
+        );
     }
 }

@@ -5,7 +5,8 @@ use cel::ParseErrors;
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators};
 
 use super::environment::{self, ENVIRONMENT, FUNCTIONS};
-use super::{Fault, Gives, types};
+use super::types::{self, Types};
+use super::{Fault, Gives};
 use crate::mapping::error::did_you_mean;
 
 const RECORD: &str = "record";
@@ -14,6 +15,11 @@ pub(super) const VALUE: &str = "value";
 /// The variable that `record.NAME` becomes.
 pub(super) fn variable(field: &str) -> String {
     format!("{RECORD}.{field}")
+}
+
+/// The field that a variable stands for.
+pub(super) fn field_of(variable: &str) -> Option<&str> {
+    variable.strip_prefix(RECORD)?.strip_prefix('.')
 }
 
 /// Syntax errors with their places. The parser's own text has the source line as well, which the user has before them.
@@ -43,17 +49,19 @@ pub(super) struct Analysis<'s> {
     fields: Vec<String>,
     /// The variables of the macros that the pass is in.
     bound: Vec<String>,
+    types: Types<'s>,
     faults: Vec<Fault>,
 }
 
 impl<'s> Analysis<'s> {
-    pub fn new(source: &'s str, places: &'s SourceInfo, value: bool) -> Analysis<'s> {
+    pub fn new(source: &'s str, places: &'s SourceInfo, value: bool, types: Types<'s>) -> Analysis<'s> {
         Analysis {
             source,
             places,
             value,
             fields: Vec::new(),
             bound: Vec::new(),
+            types,
             faults: Vec::new(),
         }
     }
@@ -115,7 +123,7 @@ impl<'s> Analysis<'s> {
                     }
                 }
                 call.args.iter_mut().for_each(|argument| self.resolve(argument));
-                if let Some(message) = types::fault(call) {
+                if let Some(message) = types::fault(call, &self.types) {
                     self.fault(id, message);
                 }
             }
@@ -138,6 +146,15 @@ impl<'s> Analysis<'s> {
             Expr::Comprehension(comprehension) => {
                 self.resolve(&mut comprehension.iter_range);
                 self.resolve(&mut comprehension.accu_init);
+                if gives(&comprehension.iter_range, &self.types) == Some(Gives::Map) {
+                    self.fault(
+                        id,
+                        "a map has no order, so that what a macro makes of it could differ from run to run; use a list",
+                    );
+                }
+                if comprehension.iter_var == VALUE {
+                    self.types.forget_value();
+                }
                 let outer = self.bound.len();
                 self.bound.push(comprehension.iter_var.clone());
                 self.bound.extend(comprehension.iter_var2.clone());
@@ -252,7 +269,8 @@ impl<'s> Analysis<'s> {
 }
 
 /// What an expression gives apart from null, where its outermost operation tells.
-pub(super) fn gives(expression: &IdedExpr) -> Option<Gives> {
+pub(super) fn gives(expression: &IdedExpr, types: &Types<'_>) -> Option<Gives> {
+    let gives = |expression: &IdedExpr| gives(expression, types);
     match &expression.expr {
         Expr::Literal(literal) => match literal {
             LiteralValue::Boolean(_) => Some(Gives::Boolean),
@@ -261,18 +279,20 @@ pub(super) fn gives(expression: &IdedExpr) -> Option<Gives> {
             LiteralValue::String(_) => Some(Gives::Text),
             LiteralValue::Bytes(_) | LiteralValue::Null => None,
         },
+        Expr::Ident(name) => types.of(name),
         Expr::List(_) => Some(Gives::List),
         Expr::Map(_) => Some(Gives::Map),
         // filter and map gather a list, all and exists a bool, and others say what they give in the end
         Expr::Comprehension(comprehension) => gives(&comprehension.result).or_else(|| gives(&comprehension.accu_init)),
         Expr::Call(call) => match call.func_name.as_str() {
             operators::CONDITIONAL => match &call.args[..] {
-                [_, first, second] => either(first, second),
+                [_, first, second] => either(first, second, types),
                 _ => None,
             },
             operators::ADD => match &call.args[..] {
                 [left, right] => match (gives(left), gives(right)) {
                     (Some(left), Some(right)) if left == right => Some(left),
+                    (Some(left), Some(right)) => types::number_of(left, right),
                     _ => None,
                 },
                 _ => None,
@@ -280,6 +300,7 @@ pub(super) fn gives(expression: &IdedExpr) -> Option<Gives> {
             operators::SUBSTRACT | operators::MULTIPLY | operators::DIVIDE => match &call.args[..] {
                 [left, right] => match (gives(left), gives(right)) {
                     (Some(left @ (Gives::Integer | Gives::Double)), Some(right)) if left == right => Some(left),
+                    (Some(left), Some(right)) => types::number_of(left, right),
                     _ => None,
                 },
                 _ => None,
@@ -315,9 +336,9 @@ pub(super) fn gives(expression: &IdedExpr) -> Option<Gives> {
 }
 
 /// What `c ? first : second` gives: the same on both sides, or null on one.
-fn either(first: &IdedExpr, second: &IdedExpr) -> Option<Gives> {
+fn either(first: &IdedExpr, second: &IdedExpr, types: &Types<'_>) -> Option<Gives> {
     let null = |expression: &IdedExpr| matches!(expression.expr, Expr::Literal(LiteralValue::Null));
-    match (gives(first), gives(second)) {
+    match (gives(first, types), gives(second, types)) {
         (Some(gives), None) if null(second) => Some(gives),
         (None, Some(gives)) if null(first) => Some(gives),
         (Some(first), Some(second)) if first == second => Some(first),

@@ -7,27 +7,30 @@
 //! A field's null is CEL's `null`. A number is an `int` where the CRM sent neither fraction nor exponent, else a `double`;
 //! dates and instants are text, which `timestamp()` reads, Salesforce's `+0000` included.
 //!
-//! What an expression costs is bounded twice: by an estimate when it is compiled (`cost`), and by the text that it may read
-//! of one record.
+//! What an expression costs is bounded by an estimate when it is compiled (`cost`), by the text that it may read of one record,
+//! and by how much a list or a map may hold that it gives (`given`). `described` holds it against the CRM's own types.
 
 mod analysis;
 mod cost;
+mod described;
 mod environment;
+mod given;
 mod shortcut;
 mod types;
 
 use std::borrow::Cow;
 
 use ::cel::common::ast::IdedExpr;
-use ::cel::common::types::{CelBool, CelDouble, CelInt, CelNull, CelString, CelTimestamp, CelUInt};
+use ::cel::common::types::{CelBool, CelDouble, CelInt, CelNull, CelString};
 use ::cel::common::value::CowVal;
 use ::cel::context::VariableResolver;
 use ::cel::{Context, ExecutionError};
-use jiff::Timestamp;
 
 use self::analysis::Analysis;
+pub(super) use self::described::described;
 use self::environment::ENVIRONMENT;
 use self::shortcut::Shortcut;
+use self::types::Types;
 use super::typed::{Current, Kinds, Rule};
 use crate::api::mapping_version::TraitType;
 use crate::record::Field;
@@ -56,6 +59,8 @@ pub(super) enum Gives {
     Boolean,
     Timestamp,
     Double,
+    /// An int or a double: which of the two, only the record tells.
+    Number,
     Duration,
     List,
     Map,
@@ -69,6 +74,7 @@ impl Gives {
             Gives::Boolean => "a bool",
             Gives::Timestamp => "a timestamp",
             Gives::Double => "a double",
+            Gives::Number => "a number",
             Gives::Duration => "a duration",
             Gives::List => "a list",
             Gives::Map => "a map",
@@ -81,9 +87,11 @@ impl Gives {
             (
                 Gives::Text,
                 TraitType::String | TraitType::Date | TraitType::Enum | TraitType::Json
-            ) | (Gives::Integer, TraitType::Integer | TraitType::Decimal)
+            ) | (Gives::Integer | Gives::Number, TraitType::Integer | TraitType::Decimal)
                 | (Gives::Boolean, TraitType::Boolean)
                 | (Gives::Timestamp, TraitType::Timestamp)
+                | (Gives::List, TraitType::List | TraitType::Json)
+                | (Gives::Map, TraitType::Json)
         )
     }
 
@@ -95,10 +103,12 @@ impl Gives {
             }
             (Gives::Text, TraitType::Decimal) => "; add the transform decimal",
             (Gives::Text, TraitType::Timestamp) => "; wrap it in timestamp(), or add the transform timestamp",
+            (Gives::List, TraitType::String) => "; put its items into one text with join(', ')",
             (_, TraitType::String) => "; wrap it in string()",
             (Gives::Double, TraitType::Integer) => "; wrap it in int()",
             (_, TraitType::Money) => "; add the transforms decimal and money",
-            (_, TraitType::List) => "; give a string, and add the transform split or multiSelect",
+            (Gives::Text, TraitType::List) => "; add the transform split or multiSelect, or call split() on it",
+            (_, TraitType::List) => "; put it into one: [x]",
             _ => "",
         };
         format!("the expression gives {}, which is no {kind:?}{hint}", self.name())
@@ -146,7 +156,7 @@ impl Expression {
             .compile(source)
             .map_err(|errors| analysis::syntax_faults(&errors))?;
         let mut root = program.expression().clone();
-        let mut analysis = Analysis::new(source, program.source_info(), value.is_some());
+        let mut analysis = Analysis::new(source, program.source_info(), value.is_some(), Types::default());
         analysis.resolve(&mut root);
         let fields = analysis.finish()?;
         if let Some(message) = cost::fault(&root) {
@@ -163,7 +173,7 @@ impl Expression {
             variables.push((analysis::VALUE.to_owned(), field));
         }
         let shortcut = Shortcut::of(&root, &variables);
-        let gives = analysis::gives(&root);
+        let gives = analysis::gives(&root, &Types::default());
         Ok(Expression {
             root,
             variables,
@@ -181,6 +191,9 @@ impl Expression {
             Some(Gives::Integer) => Ok(Kinds::INTEGER),
             Some(Gives::Boolean) => Ok(Kinds::BOOLEAN),
             Some(Gives::Timestamp) => Ok(Kinds::TIMESTAMP),
+            Some(Gives::Number) => Ok(Kinds::FIELD),
+            Some(Gives::List) => Ok(Kinds::list(Kinds::FIELD)),
+            Some(Gives::Map) if !transformed => Ok(Kinds::JSON),
             Some(gives) => Err(format!(
                 "the expression gives {}, which no transform takes",
                 gives.name()
@@ -188,15 +201,16 @@ impl Expression {
         }
     }
 
-    /// The value for a trait of type `kind`: null, or of the CEL type that stands for it. Where transforms follow, any
-    /// scalar will do.
+    /// The value for a trait of type `kind`: null, or of the CEL type that stands for it. Where transforms follow, any scalar
+    /// will do, and a list of them.
     pub fn value<'m>(
         &'m self,
         fields: &'m [Field<'m>],
         kind: TraitType,
         transformed: bool,
     ) -> Result<Current<'m>, Rule<'m>> {
-        let (value, gives) = self.evaluate(fields)?;
+        let wanted = (!transformed).then_some(kind);
+        let (value, gives) = self.evaluate(fields, wanted)?;
         match gives {
             Some(gives) if !transformed && !gives.fits(kind) => Err(Cow::Owned(gives.misfit(kind))),
             _ => Ok(value),
@@ -205,7 +219,7 @@ impl Expression {
 
     /// What a rule that is to be true or false gives.
     pub fn answer<'m>(&'m self, fields: &'m [Field<'m>]) -> Answer {
-        match self.evaluate(fields) {
+        match self.evaluate(fields, None) {
             Ok((Current::Boolean(true), _)) => Answer::True,
             Ok((Current::Boolean(false), _)) => Answer::False,
             Ok((Current::Null, _)) => Answer::Null,
@@ -214,14 +228,23 @@ impl Expression {
         }
     }
 
-    fn evaluate<'m>(&'m self, fields: &'m [Field<'m>]) -> Result<(Current<'m>, Option<Gives>), Rule<'m>> {
+    /// `wanted` is the type of a trait that is to be made of it without a transform.
+    fn evaluate<'m>(
+        &'m self,
+        fields: &'m [Field<'m>],
+        wanted: Option<TraitType>,
+    ) -> Result<(Current<'m>, Option<Gives>), Rule<'m>> {
         match self.shortcut.as_ref().and_then(|shortcut| shortcut.evaluate(fields)) {
             Some(answer) => Ok(answer),
-            None => self.interpret(fields),
+            None => self.interpret(fields, wanted),
         }
     }
 
-    fn interpret<'m>(&'m self, fields: &'m [Field<'m>]) -> Result<(Current<'m>, Option<Gives>), Rule<'m>> {
+    fn interpret<'m>(
+        &'m self,
+        fields: &'m [Field<'m>],
+        wanted: Option<TraitType>,
+    ) -> Result<(Current<'m>, Option<Gives>), Rule<'m>> {
         let read = self.variables.iter().filter_map(|(_, field)| fields.get(*field));
         let length: usize = read
             .map(|field| match field {
@@ -239,7 +262,7 @@ impl Expression {
         let mut context = Context::with_env(ENVIRONMENT.clone());
         context.set_variable_resolver(&scope);
         let value = ::cel::Value::resolve_val(&self.root, &context).map_err(|error| rule(&error))?;
-        answer(value)
+        given::answer(value, wanted)
     }
 }
 
@@ -264,46 +287,6 @@ impl VariableResolver for Scope<'_> {
             },
         })
     }
-}
-
-/// What an expression gave, as a value of ours.
-fn answer<'m>(value: CowVal<'_, '_>) -> Result<(Current<'m>, Option<Gives>), Rule<'m>> {
-    if let Some(boolean) = value.downcast_ref::<CelBool>() {
-        return Ok((Current::Boolean(*boolean.inner()), Some(Gives::Boolean)));
-    }
-    if let Some(integer) = value.downcast_ref::<CelInt>() {
-        return Ok((Current::Integer(*integer.inner()), Some(Gives::Integer)));
-    }
-    if let Some(unsigned) = value.downcast_ref::<CelUInt>() {
-        return match i64::try_from(*unsigned.inner()) {
-            Ok(integer) => Ok((Current::Integer(integer), Some(Gives::Integer))),
-            Err(_) => Err(Cow::Borrowed("the expression gives a uint of more than 63 bits")),
-        };
-    }
-    if let Some(timestamp) = value.downcast_ref::<CelTimestamp>() {
-        let instant = timestamp.inner();
-        let nanoseconds = i32::try_from(instant.timestamp_subsec_nanos()).unwrap_or_default();
-        return match Timestamp::new(instant.timestamp(), nanoseconds) {
-            Ok(timestamp) => Ok((Current::Timestamp(timestamp), Some(Gives::Timestamp))),
-            Err(_) => Err(Cow::Borrowed("the expression gives a timestamp out of range")),
-        };
-    }
-    if value.downcast_ref::<CelNull>().is_some() {
-        return Ok((Current::Null, None));
-    }
-    if value.downcast_ref::<CelString>().is_some() {
-        let text = String::try_from(value.into_owned()).unwrap_or_default();
-        return Ok((Current::Text(Cow::Owned(text)), Some(Gives::Text)));
-    }
-    if value.downcast_ref::<CelDouble>().is_some() {
-        return Err(Cow::Borrowed(
-            "the expression gives a double, which is not exact: give a string and add the transform decimal, or wrap it in int()",
-        ));
-    }
-    Err(Cow::Owned(format!(
-        "the expression gives a {}, which no trait can hold",
-        value.get_type().name()
-    )))
 }
 
 /// Why an expression failed, without the values that it failed on.

@@ -188,7 +188,7 @@ fn expressions_give_values_without_floats_or_secrets() {
         (
             "record.Tags.split(';')",
             String,
-            Err("the expression gives a list, which no trait can hold"),
+            Err("the expression gives a list, which is no String; put its items into one text with join(', ')"),
         ),
     ];
     for (source, kind, expected) in cases {
@@ -393,7 +393,21 @@ fn types_that_can_be_told_before_a_record_is_seen_are() {
         (
             "[1]",
             TraitType::String,
-            Err("the expression gives a list, which is no String; wrap it in string()"),
+            Err("the expression gives a list, which is no String; put its items into one text with join(', ')"),
+        ),
+        ("[1]", TraitType::List, Ok(Kinds::list(Kinds::FIELD))),
+        ("[1]", TraitType::Json, Ok(Kinds::list(Kinds::FIELD))),
+        (
+            "'a'",
+            TraitType::List,
+            Err(
+                "the expression gives a string, which is no List; add the transform split or multiSelect, or call split() on it",
+            ),
+        ),
+        (
+            "{'a': 1}",
+            TraitType::List,
+            Err("the expression gives a map, which is no List; put it into one: [x]"),
         ),
     ];
     for (source, kind, expected) in cases {
@@ -467,7 +481,7 @@ proptest! {
     ) {
         let (expression, names) = compile(shape.0).expect(shape.0);
         let fields = &record[..names.len()];
-        prop_assert_eq!(expression.evaluate(fields), expression.interpret(fields), "{}", shape.0);
+        prop_assert_eq!(expression.evaluate(fields, None), expression.interpret(fields, None), "{}", shape.0);
     }
 
     #[test]
@@ -532,4 +546,97 @@ fn no_rule_holds_a_value_that_an_expression_failed_on() {
         let rule = expression.value(&fields, TraitType::Integer, false).expect_err(source);
         assert!(!rule.contains("s3cret"), "{source}: {rule}");
     }
+}
+
+#[test]
+fn lists_and_maps_are_values_of_lists_and_documents() {
+    let cases = [
+        (
+            "record.Tags.split(';')",
+            TraitType::List,
+            Ok("List([Text(\"a\"), Text(\"b\"), Text(\"c\")])"),
+        ),
+        (
+            "[1, null, record.Empty, true]",
+            TraitType::List,
+            Ok("List([Integer(1), Null, Null, Boolean(true)])"),
+        ),
+        (
+            "[timestamp('2026-05-04T00:00:00Z')]",
+            TraitType::List,
+            Ok("List([Timestamp(2026-05-04T00:00:00Z)])"),
+        ),
+        (
+            "[[1, 'a'], {'b': 2}]",
+            TraitType::List,
+            Ok(r#"List([Json("[1,\"a\"]"), Json("{\"b\":2}")])"#),
+        ),
+        ("[]", TraitType::List, Ok("List([])")),
+        (
+            "{'z': record.FirstName, 'a': [1, null, {'x': true}], 'm': timestamp('2026-05-04T00:00:00Z')}",
+            TraitType::Json,
+            Ok(r#"Json("{\"a\":[1,null,{\"x\":true}],\"m\":\"2026-05-04T00:00:00Z\",\"z\":\"Ada\"}")"#),
+        ),
+        (
+            "record.Tags.split(';')",
+            TraitType::Json,
+            Ok(r#"Json("[\"a\",\"b\",\"c\"]")"#),
+        ),
+        (
+            "[1.5]",
+            TraitType::List,
+            Err("the expression gives a double in a list or a map, which is not exact: wrap it in string() or int()"),
+        ),
+        (
+            "{1: 'a'}",
+            TraitType::Json,
+            Err("the expression gives a map whose keys are not all strings"),
+        ),
+        (
+            "[duration('1h')]",
+            TraitType::List,
+            Err("the expression gives a list or a map with a duration in it, which no trait can hold"),
+        ),
+        ("lists.range(1000)", TraitType::List, Ok("1000")),
+        (
+            "lists.range(1001)",
+            TraitType::List,
+            Err("the expression gives more than 1,000 items"),
+        ),
+        (
+            "[lists.range(500), lists.range(500)]",
+            TraitType::Json,
+            Err("the expression gives more than 1,000 items"),
+        ),
+    ];
+    for (source, kind, expected) in cases {
+        let (expression, names) = compile(source).unwrap_or_else(|faults| panic!("{source}: {faults:?}"));
+        let fields = fields(&names, &record());
+        let told = expression.value(&fields, kind, false).map(|value| match &value {
+            Current::List(items) if items.len() > 100 => items.len().to_string(),
+            value => format!("{value:?}"),
+        });
+        assert_eq!(told.as_deref().map_err(|rule| &**rule), expected, "{source}");
+    }
+}
+
+#[test]
+fn what_a_list_holds_is_bounded_in_bytes() {
+    let text = "x".repeat(30_000);
+    let (expression, names) = compile("[record.A, record.A]").unwrap();
+    assert_eq!(names[1..], ["A"]);
+    let fields = [Field::Null, Field::Text(text.as_str().into())];
+    assert!(expression.value(&fields, TraitType::List, false).is_ok());
+    let (expression, _) = compile("[record.A, record.A, record.A]").unwrap();
+    assert_eq!(
+        expression.value(&fields, TraitType::List, false).unwrap_err(),
+        "the expression gives more than 65,536 bytes"
+    );
+}
+
+#[test]
+fn no_macro_goes_over_a_map_since_a_map_has_no_order() {
+    let faults = compile("{'a': 1, 'b': 2}.map(key, key).join()").unwrap_err();
+    assert!(faults[0].contains("a map has no order"), "{faults:?}");
+    assert!(compile("'a' in {'a': 1}").is_ok());
 }

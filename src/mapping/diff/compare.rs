@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::civil::Date;
 use serde_json::{Map, Value, json};
 
+use super::projections;
 use super::rule::Rule;
 use super::shape::{Elements, Field, How, Reach, SPEC, remove_after};
 use super::{Change, ChangeKind, Comparison};
@@ -45,6 +46,7 @@ pub(super) fn walk(
     walk.enums(old, new);
     walk.rates(old, new);
     walk.fields(&At::default(), SPEC, Rule::Unruled, old, new);
+    walk.projections();
     (walk.changes, walk.until)
 }
 
@@ -295,6 +297,46 @@ impl Walk<'_> {
             let mut uses = conversions(after);
             uses.retain(|after| was.iter().any(|before| before.is_same(after)));
             self.concern(&uses);
+        }
+    }
+
+    /// What each CDP is sent under which name.
+    fn projections(&mut self) {
+        for moved in projections::moved(self.before, self.after) {
+            let at = At::default().field(&moved.path);
+            let (before, after) = (json!(moved.before), json!(moved.after));
+            self.change(&at, moved.kind, moved.rule, &before, &after);
+            let both = [self.before, self.after].map(|spec| &spec.objects);
+            let objects: BTreeSet<&str> = both
+                .into_iter()
+                .flatten()
+                .filter(|object| object.entity == moved.entity)
+                .map(|object| object.object.as_str())
+                .collect();
+            let touches = match (moved.of_trait, moved.of_identity) {
+                (Some(name), _) => Touches::One(name),
+                (None, true) => Touches::All,
+                (None, false) => Touches::None,
+            };
+            let touched: Vec<_> = objects
+                .into_iter()
+                .map(|object| self.touched(Some(object), &touches))
+                .collect();
+            let Some(change) = self.changes.last_mut().filter(|change| change.rule.touches_somebody()) else {
+                continue;
+            };
+            for (critical, dependents) in touched {
+                for name in critical {
+                    if !change.critical.contains(&name) {
+                        change.critical.push(name);
+                    }
+                }
+                for dependent in dependents {
+                    if !change.dependents.contains(&dependent) {
+                        change.dependents.push(dependent);
+                    }
+                }
+            }
         }
     }
 

@@ -1,11 +1,12 @@
 //! What changed between two versions of a mapping, for whom, and which version number that needs.
 //!
 //! `compare` walks both specs as JSON by the tables of `shape`, so that a field that no table names is compared too: it is taken
-//! for breaking, and a new field needs a line there only to be milder. Each change follows one [`Rule`], which says whether it
+//! for breaking, and a new field needs a line there only to be milder. `projections` compares what each CDP is sent. Each change follows one [`Rule`], which says whether it
 //! breaks; `docs/versions.md` lists them. `numbering` holds the version number against the worst of the changes.
 
 mod compare;
 mod numbering;
+mod projections;
 mod rule;
 mod shape;
 #[cfg(test)]

@@ -98,8 +98,8 @@ rules! {
     PropertyRemoved "property-removed" Breaking "a property of an event is no longer sent",
     ConsentAdded "consent-added" Compatible "a purpose is new",
     Consent "consent" Breaking "who counts as having consented changes",
-    ProjectionAdded "projection-added" Breaking "a CDP gets traits under other names than the canonical ones that it had",
-    Projection "projection" Breaking "a CDP gets traits under other names or in other shapes",
+    ProjectionAdded "projection-added" Compatible "a CDP gets what it did not get before, under a name of its own or the canonical one",
+    Projection "projection" Breaking "a CDP gets something under another name or in another place, or no longer",
     Expectation "expectation" Compatible "what counts as good quality changes, and nothing that is delivered",
     Wording "wording" Editorial "it is for the readers of the contract",
     Unruled "unruled" Breaking "no rule says that this is harmless, so it is taken for breaking",
@@ -111,7 +111,14 @@ impl Rule {
         use Rule::*;
         let is_merely_new = matches!(
             self,
-            ObjectAdded | InformationalIdentity | GroupAdded | TraitAdded | EventAdded | PropertyAdded | ConsentAdded
+            ObjectAdded
+                | InformationalIdentity
+                | GroupAdded
+                | TraitAdded
+                | EventAdded
+                | PropertyAdded
+                | ConsentAdded
+                | ProjectionAdded
         );
         self.effect() != Effect::Editorial && !is_merely_new && self != Expectation
     }

@@ -80,7 +80,7 @@ pub(super) static SPEC: &[Field] = &[
     elsewhere("enums"),
     elsewhere("rates"),
     elements("objects", &OBJECTS),
-    elements("projections", &PROJECTIONS),
+    elsewhere("projections"),
 ];
 
 static OBJECTS: Elements = Elements {
@@ -206,16 +206,6 @@ static PURPOSES: Elements = Elements {
     reordered: None,
     other: Rule::Consent,
     reach: Reach::Object,
-};
-
-static PROJECTIONS: Elements = Elements {
-    key: &["cdp", "entity"],
-    fields: &[],
-    added: |_| Rule::ProjectionAdded,
-    removed: |_, _| Rule::Projection,
-    reordered: None,
-    other: Rule::Projection,
-    reach: Reach::Nothing,
 };
 
 fn wording(_: &Value, _: &Value) -> Rule {

@@ -130,10 +130,10 @@ fn a_blocked_value_is_left_out_and_another_one_delivered() {
             .collect();
         let record = record(&fields);
         let mapped = plan.map(&record).expect("mapped");
-        let found = mapped.external_ids.iter().find(|(kind, _)| *kind == "email");
+        let found = mapped.external_ids.iter().find(|external| external.kind == "email");
         let key = plan.keys(&record).find(|key| key.kind == "email").expect("a key");
         assert_eq!(
-            (found.map(|(_, id)| &**id), key.barred),
+            (found.map(|external| &*external.id), key.barred),
             (delivered, barred),
             "{email:?}"
         );

@@ -3,6 +3,7 @@
 mod compile;
 mod consent;
 mod identity;
+mod projection;
 mod records;
 
 use crate::api::{CdpSinkSpec, MappingVersionSpec};

@@ -281,7 +281,7 @@ impl Calls<'_> {
             out.extend_from_slice(b",\"userId\":");
             json::text(out, user);
             out.extend_from_slice(b",\"event\":");
-            json::text(out, event.name);
+            json::text(out, event.sent_as);
             out.extend_from_slice(b",\"timestamp\":");
             json::timestamp(out, event.at);
             out.extend_from_slice(b",\"properties\":");
@@ -407,15 +407,15 @@ fn external_ids(out: &mut Vec<u8>, mapped: &Mapped<'_>) {
         return;
     }
     out.extend_from_slice(b"\"externalIds\":[");
-    for (position, (kind, id)) in mapped.external_ids.iter().enumerate() {
+    for (position, external) in mapped.external_ids.iter().enumerate() {
         out.extend_from_slice(if position == 0 {
             b"{\"id\":".as_slice()
         } else {
             b",{\"id\":"
         });
-        json::text(out, id);
+        json::text(out, &external.id);
         out.extend_from_slice(b",\"type\":");
-        json::text(out, kind);
+        json::text(out, external.sent_as);
         out.extend_from_slice(b",\"collection\":\"users\",\"encoding\":\"none\"}");
     }
     out.extend_from_slice(b"],");

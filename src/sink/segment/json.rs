@@ -41,11 +41,11 @@ pub(super) fn flags<'a>(out: &mut Vec<u8>, flags: impl Iterator<Item = (&'a str,
 }
 
 /// An object of typed values.
-pub(super) fn values(out: &mut Vec<u8>, values: &[(&str, Value<'_>)]) {
+pub(crate) fn values(out: &mut Vec<u8>, values: &[(&str, Value<'_>)]) {
     object(out, values.iter().map(|(name, value)| (*name, value)), typed);
 }
 
-fn object<'a, V>(out: &mut Vec<u8>, members: impl Iterator<Item = (&'a str, V)>, write: impl Fn(&mut Vec<u8>, V)) {
+fn object<'a, V>(out: &mut Vec<u8>, members: impl Iterator<Item = (&'a str, V)>, write: fn(&mut Vec<u8>, V)) {
     out.push(b'{');
     for (position, (name, member)) in members.enumerate() {
         if position > 0 {
@@ -92,6 +92,7 @@ pub(crate) fn typed(out: &mut Vec<u8>, value: &Value<'_>) {
             out.push(b']');
         }
         Value::Json(document) => out.extend_from_slice(document.as_bytes()),
+        Value::Object(members) => object(out, members.iter().map(|(name, value)| (&**name, value)), typed),
     }
 }
 

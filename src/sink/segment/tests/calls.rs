@@ -9,7 +9,7 @@ use super::spec;
 use crate::api::mapping_version::Entity;
 use crate::consent::Decision;
 use crate::identity::{Relation, Successor};
-use crate::mapping::{Mapped, MappedEvent, Trigger, Value};
+use crate::mapping::{ExternalId, Mapped, MappedEvent, Trigger, Value};
 use crate::sink::segment::encode::{EncodeError, Encoder};
 use crate::sink::{Encoded, Provenance};
 
@@ -34,7 +34,11 @@ fn mapped(entity: Entity) -> Mapped<'static> {
         entity,
         user_id: (entity != Entity::Account).then_some(Cow::Borrowed("003Qy00000AbCdE")),
         group_id: (entity != Entity::Deal).then_some(Cow::Borrowed("001A")),
-        external_ids: vec![("loyalty_id", Cow::Borrowed("L-1"))],
+        external_ids: vec![ExternalId {
+            kind: "loyalty_id",
+            sent_as: "loyalty_id",
+            id: Cow::Borrowed("L-1"),
+        }],
         traits: vec![
             ("email", text("ada@acme.example")),
             ("name", text("Zoë \"Ada\"\n\\ \u{1}")),
@@ -56,6 +60,7 @@ fn mapped(entity: Entity) -> Mapped<'static> {
         ],
         events: vec![MappedEvent {
             name: "Stage Changed",
+            sent_as: "Stage Changed",
             at: "2026-05-03T10:00:00Z".parse().unwrap(),
             properties: vec![("to", text("Won"))],
             trigger: Trigger::Created,

@@ -1,13 +1,16 @@
 //! Whether a mapping fits an object as the CRM describes it, beyond that its fields are there; and what a field's change touches.
 
+mod expressions;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::api::MappingVersionSpec;
+use super::projection::Names;
 use crate::api::mapping_version::{
     Dependent, ObjectMapping, OnError, OnNull, Otherwise, TraitMapping, TraitType, Transform,
 };
+use crate::api::{CdpSinkSpec, MappingVersionSpec};
 use crate::source::{FieldDescription, ObjectDescription, quoted};
 
 /// Something in which a mapping and an object don't fit.
@@ -21,18 +24,29 @@ pub struct Finding {
     pub message: String,
 }
 
-/// What the mapping of an object may get wrong, although each of its fields is there.
-pub fn findings(spec: &MappingVersionSpec, description: &ObjectDescription) -> Vec<Finding> {
+/// What the mapping of an object may get wrong for a sink, although each of its fields is there. Traits that the sink does not get
+/// may be as they are.
+pub fn findings(spec: &MappingVersionSpec, description: &ObjectDescription, sink: &CdpSinkSpec) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (place, object) in spec.objects.iter().enumerate() {
         if object.object != description.object {
             continue;
         }
-        for (position, rule) in object.traits.iter().enumerate() {
+        let path = format!("spec.objects[{place}]");
+        let names = Names::of(spec, object.entity, sink);
+        let gets = |rule: &TraitMapping| {
+            rule.classification <= sink.max_classification && names.of_trait(&rule.name).is_some()
+        };
+        for (position, rule) in object.traits.iter().enumerate().filter(|(_, rule)| gets(rule)) {
+            let path = format!("{path}.traits[{position}]");
+            findings.extend(expressions::of_trait(rule, description, &path));
             let field = rule.from.as_deref().and_then(|from| description.field(from));
             let Some(field) = field else { continue };
-            let path = format!("spec.objects[{place}].traits[{position}]");
             findings.extend(of_trait(spec, rule, field, &path));
+        }
+        for (position, consent) in object.consent.iter().enumerate() {
+            let path = format!("{path}.consent[{position}]");
+            findings.extend(expressions::of_consent(consent, description, &path));
         }
     }
     findings
@@ -271,7 +285,7 @@ mod tests {
                 },
             ],
         };
-        let found = findings(&spec(), &description);
+        let found = findings(&spec(), &description, &crate::mapping::tests::sink(&[]));
         let told: Vec<_> = found.iter().map(|found| (found.fatal, found.path.as_str())).collect();
         assert_eq!(
             told,
@@ -285,6 +299,33 @@ mod tests {
         assert!(
             found[0].message.contains("\"Partner\": records with them are rejected"),
             "{found:?}"
+        );
+    }
+
+    #[test]
+    fn what_the_sink_does_not_get_may_be_as_it_is() {
+        let description = ObjectDescription {
+            object: "Contact".into(),
+            fields: vec![field("Active__c", "boolean"), field("FirstName", "boolean")],
+        };
+        let told = |change: fn(&mut MappingVersionSpec)| {
+            let mut spec = spec();
+            change(&mut spec);
+            let found = findings(&spec, &description, &crate::mapping::tests::sink(&[]));
+            found.into_iter().map(|one| one.path).collect::<Vec<_>>()
+        };
+        let both = ["spec.objects[0].traits[1].type", "spec.objects[0].traits[2].cel"];
+        assert_eq!(told(|_| {}), both);
+        assert_eq!(
+            told(|spec| spec.objects[0].traits[1].classification = crate::api::Classification::Sensitive),
+            both[1..]
+        );
+        assert_eq!(
+            told(|spec| {
+                let projection = json!({"cdp": "segment", "entity": "Person", "traits": {"name": null}});
+                spec.projections = vec![serde_json::from_value(projection).unwrap()];
+            }),
+            both[..1]
         );
     }
 
