@@ -15,6 +15,7 @@ pub mod conditions;
 pub mod crm_source;
 pub mod job_template;
 pub mod mapping_version;
+pub mod observations;
 pub mod sync_pipeline;
 
 pub use cdp_sink::{CdpSink, CdpSinkSpec, CdpSinkStatus};

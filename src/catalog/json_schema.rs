@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::model::{Entity, Event, Mapping, Names, Source, Trait, Version};
 use super::names::file_name;
@@ -95,8 +95,64 @@ impl Shape {
     }
 }
 
-/// The schema of an entity's traits as one version delivers them.
+/// The schema of an entity's traits as one version delivers them, under their canonical names.
 pub(super) fn of_entity(mapping: &Mapping, version: &Version, entity: &Entity) -> String {
+    written(&entity_schema(mapping, version, entity))
+}
+
+/// The schema of an entity's traits as one version delivers them to a CDP that has names of its own for some: under those, and in
+/// that CDP's nested objects.
+pub(super) fn of_entity_for(mapping: &Mapping, version: &Version, entity: &Entity, cdp: &str) -> String {
+    let mut schema = json!(entity_schema(mapping, version, entity));
+    schema["$id"] = json!(id(mapping, version, &format!("{} {cdp}", entity.name)));
+    schema["description"] = json!(format!(
+        "The traits of {} by mapping {} {}, as delivered to a destination of the kind {cdp} that may hold all of them.",
+        entity.name, mapping.name, version.number
+    ));
+    let canonical = schema["properties"].take();
+    let always = schema["required"].take();
+    (schema["properties"], schema["required"]) = (json!({}), json!([]));
+    for found in &entity.traits {
+        let path: Vec<&str> = match found.names.get(cdp) {
+            None => vec![&found.name],
+            Some(None) => continue,
+            Some(Some(path)) => path.split('.').collect(),
+        };
+        let mut property = canonical[&found.name].clone();
+        if let Some(members) = property.as_object_mut() {
+            members.remove("x-names");
+        }
+        let is_required = always
+            .as_array()
+            .is_some_and(|names| names.contains(&json!(found.name)));
+        place(&mut schema, &path, property, is_required);
+    }
+    in_lines(&schema)
+}
+
+/// Puts a property at its place, with the objects around it.
+fn place(object: &mut Value, path: &[&str], property: Value, is_required: bool) {
+    let Some((first, rest)) = path.split_first() else {
+        return;
+    };
+    if is_required
+        && let Some(required) = object["required"].as_array_mut()
+        && !required.contains(&json!(first))
+    {
+        required.push(json!(first));
+    }
+    if rest.is_empty() {
+        object["properties"][*first] = property;
+        return;
+    }
+    let inner = &mut object["properties"][*first];
+    if inner.is_null() {
+        *inner = json!({"type": "object", "properties": {}, "required": [], "additionalProperties": false});
+    }
+    place(inner, rest, property, is_required);
+}
+
+fn entity_schema<'e>(mapping: &Mapping, version: &Version, entity: &'e Entity) -> Schema<'e> {
     let properties = entity.traits.iter().map(|found| (found.name.as_str(), of_trait(found)));
     let always = |found: &&Trait| {
         let everywhere = entity.objects.iter().all(|object| {
@@ -107,7 +163,7 @@ pub(super) fn of_entity(mapping: &Mapping, version: &Version, entity: &Entity) -
         });
         everywhere && !found.definitions.is_empty()
     };
-    written(&Schema {
+    Schema {
         dialect: DIALECT,
         id: id(mapping, version, &entity.name),
         title: &entity.name,
@@ -125,7 +181,7 @@ pub(super) fn of_entity(mapping: &Mapping, version: &Version, entity: &Entity) -
             .collect(),
         additional_properties: false,
         names: None,
-    })
+    }
 }
 
 /// The schema of an event's properties.
@@ -248,6 +304,10 @@ fn id(mapping: &Mapping, version: &Version, name: &str) -> String {
 }
 
 fn written(schema: &Schema<'_>) -> String {
+    in_lines(schema)
+}
+
+fn in_lines(schema: &impl Serialize) -> String {
     // Nothing in it can fail to be written: its keys are text.
     let mut text = serde_json::to_string_pretty(schema).unwrap_or_default();
     text.push('\n');
@@ -256,8 +316,6 @@ fn written(schema: &Schema<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

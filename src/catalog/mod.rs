@@ -18,7 +18,7 @@ mod odcs;
 mod site;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use assemble::{CatalogError, Contracts};
 pub use model::{
@@ -58,6 +58,16 @@ fn schemas(mapping: &Mapping, version: &Version) -> Vec<(String, String, String)
     for entity in version.entities.iter().filter(|entity| !entity.traits.is_empty()) {
         let text = json_schema::of_entity(mapping, version, entity);
         schemas.push((path(&entity.name), entity.name.clone(), text));
+        let cdps: BTreeSet<&str> = entity
+            .traits
+            .iter()
+            .flat_map(|found| found.names.keys().copied())
+            .collect();
+        for cdp in cdps {
+            let text = json_schema::of_entity_for(mapping, version, entity, cdp);
+            let name = format!("{} {cdp}", entity.name);
+            schemas.push((path(&name), format!("{} as {cdp} gets it", entity.name), text));
+        }
     }
     let objects = version.entities.iter().flat_map(|entity| &entity.objects);
     for event in objects.flat_map(|object| &object.events) {

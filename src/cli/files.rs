@@ -238,7 +238,7 @@ impl Manifests {
     }
 }
 
-fn documents(path: &Path) -> Result<Vec<Value>, FilesError> {
+pub(super) fn documents(path: &Path) -> Result<Vec<Value>, FilesError> {
     let text = fs::read_to_string(path).map_err(|cause| FilesError::Unreadable {
         path: path.to_owned(),
         cause,

@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod diff;
 pub mod explain;
 pub mod files;
+mod lost_nulls;
 pub mod plan;
 pub mod run;
 pub mod run_now;

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::files::{FilesError, Manifests, Namespace};
+use super::lost_nulls::{self, lost_nulls};
 use crate::api::{MappingVersion, SyncPipeline};
 use crate::controller::schedule::Cadence;
 use crate::mapping::diff::{compare, predecessor};
@@ -225,6 +226,9 @@ fn mapping(version: &MappingVersion, resources: &Namespace, today: Date, report:
             Severity::Error,
             compare(&before.spec, &version.spec, today).misnumbered(),
         );
+    }
+    for path in lost_nulls(&report.file, &version.name_any()) {
+        report.add(Severity::Warning, path, lost_nulls::WORDS);
     }
     report.all(Severity::Warning, lifecycle::loose_ends(&version.spec));
     report.all(Severity::Warning, lifecycle::review_due(&version.spec, today));
@@ -477,6 +481,20 @@ spec:
                 "{words}\n{all}"
             );
         }
+    }
+
+    #[test]
+    fn a_null_that_is_lost_on_the_way_to_the_cluster_is_told() {
+        let projection = "  projections: [{cdp: segment, entity: Person, traits: {fax: null, vip: \"Null\"}}]\n";
+        let traits = "{trait: fax, from: Fax, type: String}, {trait: vip, from: Vip, type: Boolean}";
+        let version = format!("{}{projection}", version("1.0.0", traits));
+        assert_eq!(
+            found(&[("a.yaml", &version)]),
+            [format!(
+                "warning: a.yaml: MappingVersion contact-1.0.0: spec.projections[0].traits.fax: {}",
+                lost_nulls::WORDS
+            )]
+        );
     }
 
     #[test]

@@ -253,27 +253,21 @@ struct Checked<'c> {
 
 impl Checked<'_> {
     fn check(&self, errors: &mut Errors) {
-        let mut is_wrong = false;
         for (name, target) in self.given {
-            let mut add = |message: String| {
-                is_wrong = true;
-                errors.add(format_args!("{}.{name}", self.path), message);
-            };
+            let path = format!("{}.{name}", self.path);
             if !self.canonical.contains(&name.as_str()) {
                 let hint = did_you_mean(name, self.canonical.iter().copied());
-                add(format!("no {} {name:?} of {}{hint}", self.what, self.whole));
+                errors.add(&path, format!("no {} {name:?} of {}{hint}", self.what, self.whole));
             }
-            let parts = target.0.as_deref().map(|target| self.parts(target)).unwrap_or_default();
-            if parts.iter().any(|part| part.is_empty()) {
-                let target = target.0.as_deref().unwrap_or_default();
-                add(format!(
-                    "{target:?} has an empty part; a name stands before and after each dot"
-                ));
+            let target = target.0.as_deref();
+            if let Some(target) = target.filter(|target| has_empty_part(&self.parts(target))) {
+                errors.add(
+                    &path,
+                    format!("{target:?} has an empty part; a name stands before and after each dot"),
+                );
             }
         }
-        if !is_wrong {
-            self.collisions(errors);
-        }
+        self.collisions(errors);
     }
 
     fn parts<'t>(&self, target: &'t str) -> Vec<&'t str> {
@@ -294,6 +288,9 @@ impl Checked<'_> {
                 Some(ProjectedName(None)) => continue,
                 Some(ProjectedName(Some(target))) => self.parts(target),
             };
+            if has_empty_part(&place) {
+                continue;
+            }
             match places.get(&place) {
                 Some(other) => {
                     let (told, other) = self.told(name, other);
@@ -331,6 +328,10 @@ impl Checked<'_> {
         };
         (format!("{}.{given}", self.path), other)
     }
+}
+
+fn has_empty_part(parts: &[&str]) -> bool {
+    parts.iter().any(|part| part.is_empty())
 }
 
 fn distinct<'n>(names: impl Iterator<Item = &'n str>) -> Vec<&'n str> {

@@ -40,7 +40,11 @@ fn field(name: &str) -> Field<'static> {
 
 /// The traits of a record of Contact, in the bytes that a sink is sent which may hold all of them.
 fn delivered() -> Value {
-    let manifests = manifests(CONTRACTS);
+    delivered_by(CONTRACTS)
+}
+
+fn delivered_by(contracts: &str) -> Value {
+    let manifests = manifests(contracts);
     let (_, namespace) = manifests.namespaces().next().unwrap();
     let mut sink: CdpSink = namespace.sinks["segment-eu"].clone();
     sink.spec.max_classification = ferrygate::api::common::Classification::Sensitive;
@@ -94,7 +98,37 @@ fn every_json_schema_is_one_by_the_metaschema() {
         }
         checked += 1;
     }
-    assert_eq!(checked, 6);
+    assert_eq!(checked, 7);
+}
+
+#[test]
+fn what_a_cdp_is_sent_under_its_own_names_is_valid_by_the_schema_for_it() {
+    let names = "cdp: segment, entity: Person, traits: {phone: contact.phone, lifecycle_stage: contact.stage.now, fax: \"Null\"}";
+    let contracts = CONTRACTS.replace(
+        "cdp: unomi, entity: Person, traits: {phone: contact.phone, fax: \"Null\"}",
+        names,
+    );
+    let delivered = delivered_by(&contracts);
+    assert_eq!(
+        delivered["contact"],
+        json!({"phone": "+4930123456", "stage": {"now": "customer"}})
+    );
+    let files = super::catalog(&contracts).render();
+    let schema: Value = serde_json::from_str(&files["crm-prod/customer/2.1.0/person-segment.schema.json"]).unwrap();
+    assert!(jsonschema::meta::is_valid(&schema));
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<_> = validator
+        .iter_errors(&delivered)
+        .map(|error| error.to_string())
+        .collect();
+    assert_eq!(errors, Vec::<String>::new());
+    let mut lacking = delivered.clone();
+    lacking["contact"]["stage"].as_object_mut().unwrap().remove("now");
+    let mut canonical = delivered.clone();
+    canonical["phone"] = json!("+4930123456");
+    for wrong in [lacking, canonical] {
+        assert!(!validator.is_valid(&wrong), "{wrong}");
+    }
 }
 
 #[test]

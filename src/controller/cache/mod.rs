@@ -7,6 +7,8 @@
 
 mod index;
 mod objects;
+#[cfg(test)]
+mod tests;
 mod watched;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
