@@ -18,7 +18,7 @@ use crate::api::{MappingVersion, SyncPipeline};
 use crate::controller::schedule::Cadence;
 use crate::mapping::diff::{compare, predecessor};
 use crate::mapping::{CompileError, Plan, lifecycle};
-use crate::worker::resolve_mapping;
+use crate::worker::{resolve_mapping, unerasable};
 
 /// What to validate, and how the findings are shown.
 #[derive(Debug, Args)]
@@ -259,6 +259,7 @@ fn pipeline(one: &SyncPipeline, namespace: &str, resources: &Namespace, now: Tim
         }
     };
     let Some(sink) = sink else { return };
+    report.all(Severity::Error, unerasable(spec, &version.spec, &sink.spec));
     // These are told of the mapping version itself.
     let known = Plan::check_spec(&version.spec);
     for (position, stream) in spec.streams.iter().enumerate() {

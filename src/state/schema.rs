@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::{StateError, audit, consent, identity};
+use super::{StateError, audit, consent, erasure, identity};
 
 /// The format that this code writes, in SQLite's `user_version`.
-pub(super) const FORMAT: i64 = 5;
+pub(super) const FORMAT: i64 = 6;
 
 /// Marks the file as Ferrygate's: `FGst`, in SQLite's `application_id`.
 const APPLICATION: i64 = 0x4647_7374;
@@ -92,6 +92,7 @@ const MIGRATIONS: [&[&str]; FORMAT as usize - 1] = [
         identity::TABLES,
     ],
     &[consent::TABLES, audit::TABLES],
+    &[erasure::TABLES],
 ];
 
 /// Opens the file for writing, checks it and makes its tables where it has none. Tells whether it had none.
@@ -133,7 +134,13 @@ pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
     let new = version == 0;
     if new {
         let transaction = connection.transaction().map_err(failed)?;
-        for tables in [TABLES, identity::TABLES, consent::TABLES, audit::TABLES] {
+        for tables in [
+            TABLES,
+            identity::TABLES,
+            consent::TABLES,
+            audit::TABLES,
+            erasure::TABLES,
+        ] {
             transaction.execute_batch(tables).map_err(failed)?;
         }
         transaction

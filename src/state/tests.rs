@@ -43,6 +43,7 @@ fn entry(id: &str, second: i64, fate: Fate) -> Entry<'_> {
         counted: false,
         had_letter: false,
         consent_end: ConsentEnd::Kept,
+        erasure: ErasureNote::Kept,
         grounds: None,
     }
 }
@@ -404,6 +405,7 @@ fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
                  DROP TABLE run; DROP TABLE identity_tracking; DROP TABLE identity_held; DROP TABLE identity_used;
                  DROP TABLE identity_touched; DROP TABLE identity_again; DROP TABLE identity_link;
                  DROP TABLE consent_end; DROP TABLE delivering; DROP TABLE audit; DROP TABLE audit_salt;
+                 DROP TABLE erasing; DROP TABLE erasure; DROP TABLE erasure_request; DROP TABLE erasure_back;
                  PRAGMA user_version = 1;",
             )
         })

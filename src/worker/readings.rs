@@ -14,6 +14,7 @@ use super::stop::Stop;
 use super::sync::{Report, blocking, stages};
 use super::transform::{Reading, Rules};
 use super::{Publish, RunSpec};
+use crate::api::sync_pipeline::Deletes;
 use crate::consent::Gate;
 use crate::identity::Secret;
 use crate::mapping::Plan;
@@ -153,9 +154,10 @@ impl<P: Publish> Readings<'_, P> {
         Ok((ended, rules))
     }
 
-    /// The reading of those whose consent has ended by the clock alone, where there may be any.
+    /// The reading of those whose consent has ended by the clock alone, or who returned while they were erased, where there may be
+    /// any.
     fn expired(&self, selection: &Selection, store: &Store) -> Result<Option<Expired>, Stop> {
-        if !store.keeps_ends() {
+        if !store.keeps_ends() && !store.keeps_returned() {
             return Ok(None);
         }
         Ok(Some(Expired {
@@ -193,6 +195,7 @@ impl<P: Publish> Readings<'_, P> {
             sink: self.sink.clone(),
             empty: self.empty,
             in_doubt: self.in_doubt,
+            erases: spec.stream.deletes == Deletes::Erase,
             reading: Reading::Records,
             settled_as_of: None,
             secret: self.secret.clone(),

@@ -18,7 +18,7 @@ use crate::mapping::{Mapped, MappedEvent, Plan, Rejection, Trigger};
 use crate::record::Record;
 use crate::sink::{Batch, EncodeError, Encoded, Encoder, Provenance, Sink};
 use crate::state::{
-    ConsentEnd, Entries, Entry, Fate, Known, Letter, Reader, Snapshot, Stage, watched_key, write_grounds,
+    ConsentEnd, Entries, Entry, ErasureNote, Fate, Known, Letter, Reader, Snapshot, Stage, watched_key, write_grounds,
 };
 
 /// A parcel goes on at the latest when it holds so many records, for those that become no call.
@@ -54,6 +54,8 @@ pub(super) struct Rules {
     /// Whether the CDP may hold what the store does not know of. A suppression is then sent also where the CDP was told of it
     /// before: the record may have been activated since, by a run that was cut off.
     pub(super) in_doubt: bool,
+    /// Whether the stream has deleted people erased.
+    pub(super) erases: bool,
     /// Which reading of the stream this is.
     pub(super) reading: Reading,
     /// Records with a later stamp were modified after the run had read the keys: the next run must read them again.
@@ -206,7 +208,12 @@ impl Work<'_> {
         let resolved = self.resolve(record, context)?;
         // Taken out for as long as the record is worked on, so that its buffer is used again.
         let known = mem::take(&mut self.known);
-        let verdict = self.judge(record, &resolved, found.then_some(&known), context.extracted_at);
+        let erased = record.deleted && found && self.rules.erases && context.snapshot.is_erased(&record.id)?;
+        let verdict = if erased {
+            self.leave_erased(&known)
+        } else {
+            self.judge(record, &resolved, found.then_some(&known), context.extracted_at)
+        };
         self.remember(record, resolved, &verdict);
         // Only the reading of all records, in their order, moves the watermark.
         let in_order = self.rules.reading == Reading::Records && record.stamp <= context.complete_as_of;
@@ -284,6 +291,22 @@ impl Work<'_> {
             return Ok(false);
         }
         Ok(context.snapshot.find(&record.id, &mut self.known)?)
+    }
+
+    /// Of whom the CDP is to forget nothing more is sent, not even a suppression: it would make their user id known anew.
+    fn leave_erased(&mut self, known: &Known) -> Verdict {
+        self.item.clear();
+        self.watched.clear();
+        self.grounds.clear();
+        self.suppressed = true;
+        Verdict {
+            fate: Fate::Unchanged,
+            fingerprint: known.fingerprint,
+            letter: None,
+            calls: 0,
+            until: None,
+            consent_end: ConsentEnd::Never,
+        }
     }
 
     /// Maps the record, lets the gate decide, and encodes into `self.item` what is to be sent.
@@ -552,6 +575,7 @@ impl Work<'_> {
             counted: known.is_some_and(|known| known.epoch == self.rules.epoch && known.is_of(record.stamp)),
             had_letter,
             consent_end: verdict.consent_end,
+            erasure: self.erasure(record),
             grounds: (self.rules.plan.entity() != Entity::Account).then_some(&self.grounds),
         };
         match verdict.letter {
@@ -560,6 +584,17 @@ impl Work<'_> {
         }
         self.in_flight.insert(&record.id, self.parcel.number);
         Ok(())
+    }
+
+    /// What the reading of the record says of its erasure.
+    fn erasure(&self, record: &Record<'_>) -> ErasureNote {
+        if !record.deleted || self.rules.plan.successor(record).is_some() {
+            ErasureNote::Void
+        } else if self.rules.erases {
+            ErasureNote::Due
+        } else {
+            ErasureNote::Kept
+        }
     }
 
     /// Hands the parcel to the next stage, and begins another one in buffers that came back.
