@@ -70,7 +70,7 @@ pub(super) struct Outbox {
     /// Whether there is a row.
     any: bool,
     /// Whether records wait to be delivered once more.
-    back: bool,
+    pub(super) back: bool,
     /// How many were waiting when the store was emptied because its sink or its source has changed.
     left: i64,
 }

@@ -269,7 +269,7 @@ impl Store {
             Standing::Finished(status) => (status, Sent::ErasureFinished),
             Standing::Failed { status, .. } => (status, Sent::ErasureFailed),
         };
-        let (kind, gone, letters) = self.attempt(|connection| {
+        let (kind, gone, returned, letters) = self.attempt(|connection| {
             connection.execute(
                 "UPDATE erasure_request SET asked = ?2, status = ?3, ended = ?2 WHERE number = ?1",
                 params![number, now.as_microsecond(), status],
@@ -301,8 +301,9 @@ impl Store {
                 connection.query_row("SELECT kind FROM erasure_request WHERE number = ?1", [number], |row| {
                     row.get(0)
                 })?;
-            Ok((kind, gone, letters))
+            Ok((kind, gone, !back.is_empty(), letters))
         })?;
+        self.outbox.back |= returned;
         self.checkpoint.dead_letters += letters;
         let receipt = Erasure {
             regulation: request.regulation.clone(),

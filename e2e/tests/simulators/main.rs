@@ -2,6 +2,7 @@
 
 mod faults;
 mod oauth;
+mod regulations;
 mod replication;
 mod rest;
 mod segment;

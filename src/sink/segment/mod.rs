@@ -102,12 +102,23 @@ impl Segment {
         })
     }
 
-    /// Sends a batch of no call.
+    /// Sends a batch of no call, and asks the APIs beside the Tracking API something, which tells of their tokens.
     ///
     /// # Errors
     /// `SinkRefused` or `SinkUnavailable`.
     pub async fn probe(&self) -> Result<(), SinkError> {
-        deliver::probe(&self.client).await
+        deliver::probe(&self.client).await?;
+        self.probe_beside().await
+    }
+
+    async fn probe_beside(&self) -> Result<(), SinkError> {
+        if let Some(privacy) = &self.privacy {
+            privacy.probe().await?;
+        }
+        if let Some(profiles) = &self.profiles {
+            profiles.probe().await?;
+        }
+        Ok(())
     }
 
     /// The encoder for this sink.

@@ -134,6 +134,14 @@ impl Privacy {
         self.kind
     }
 
+    /// Whether the API answers, and takes the token.
+    pub async fn probe(&self) -> Result<(), SinkError> {
+        match self.api.get(&self.page(1, None)).await? {
+            Some(_) => Ok(()),
+            None => Err(self.missing()),
+        }
+    }
+
     /// Asks for the erasure of these people, at most [`MOST_SUBJECTS`]. A try that may have arrived is looked for before the
     /// next one is made.
     pub async fn erase(&self, subjects: &[String], known: Vec<String>) -> Result<Asked, SinkError> {
@@ -167,12 +175,7 @@ impl Privacy {
                          and ask for the erasure there by hand. It is asked for again in a day"
                     )));
                 }
-                Answer::Missing => {
-                    return Err(refused(format!(
-                        "{} has no regulations (404); correct privacyApi.endpoint or privacyApi.sourceId of spec.segment",
-                        self.api.shown()
-                    )));
-                }
+                Answer::Missing => return Err(self.missing()),
                 Answer::Limited(wait) => ("the CDP answered 429".to_owned(), wait),
                 Answer::Passing { what, wait } => {
                     doubt = true;
@@ -198,12 +201,7 @@ impl Privacy {
         let since = sought.since.checked_sub(SKEW).unwrap_or(Timestamp::MIN);
         let mut cursor: Option<String> = None;
         for _ in 0..PAGES {
-            let mut url = self.list();
-            url.query_pairs_mut().append_pair("pagination.count", &PAGE.to_string());
-            if let Some(cursor) = &cursor {
-                url.query_pairs_mut().append_pair("pagination.cursor", cursor);
-            }
-            let Some(body) = self.api.get(&url).await? else {
+            let Some(body) = self.api.get(&self.page(PAGE, cursor.as_deref())).await? else {
                 return Ok(None);
             };
             let page: Data<List> = self.parsed(&body)?;
@@ -254,6 +252,22 @@ impl Privacy {
     fn list(&self) -> Url {
         let source = self.source.iter().flat_map(|source| ["sources", source.as_str()]);
         self.api.url(["regulations"].into_iter().chain(source))
+    }
+
+    /// A page of the list: <https://docs.segmentapis.com/tag/Pagination>.
+    fn page(&self, count: usize, cursor: Option<&str>) -> Url {
+        let mut url = self.list();
+        url.query_pairs_mut()
+            .append_pair("pagination.count", &count.to_string())
+            .extend_pairs(cursor.map(|cursor| ("pagination.cursor", cursor)));
+        url
+    }
+
+    fn missing(&self) -> SinkError {
+        refused(format!(
+            "{} has no regulations (404); correct privacyApi.endpoint or privacyApi.sourceId of spec.segment",
+            self.api.shown()
+        ))
     }
 
     fn parsed<'b, T: Deserialize<'b>>(&self, body: &'b [u8]) -> Result<T, SinkError> {

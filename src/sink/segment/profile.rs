@@ -60,6 +60,11 @@ impl Profiles {
         })
     }
 
+    /// Whether the API answers, and takes the token. That there is no such profile is an answer.
+    pub async fn probe(&self) -> Result<(), SinkError> {
+        self.has("ferrygate").await.map(drop)
+    }
+
     /// Whether there is a profile of a user id. The API finds a profile by an id in lower case only, and is asked for the id as it
     /// is as well: <https://segment.com/docs/unify/profile-api/#query-the-users-event-traits>.
     pub async fn has(&self, user: &str) -> Result<bool, SinkError> {
