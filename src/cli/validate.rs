@@ -461,6 +461,28 @@ spec:
     }
 
     #[test]
+    fn a_stream_that_erases_is_told_what_its_sink_and_its_mapping_lack() {
+        let pipeline = PIPELINE.replace("{every: 5m}", "{every: 5m}, deletes: Erase");
+        let first = version("1.0.0", "");
+        let files = [
+            ("a.yaml", SOURCE),
+            ("b.yaml", SINK),
+            ("c.yaml", &*pipeline),
+            ("d.yaml", &*first),
+        ];
+        let beginnings = [
+            "Erase needs spec.segment.privacyApi of the CdpSink",
+            "Erase needs mergedInto of Contact in the mapping",
+        ];
+        let found = found(&files);
+        assert_eq!(found.len(), beginnings.len(), "{found:#?}");
+        for (line, beginning) in found.iter().zip(beginnings) {
+            let beginning = format!("error: c.yaml: SyncPipeline people: spec.streams[0].deletes: {beginning}");
+            assert!(line.starts_with(&beginning), "{line}");
+        }
+    }
+
+    #[test]
     fn the_schema_of_a_kind_is_held_as_the_api_server_does_and_all_of_it_at_once() {
         let broken = version("1.0.0.0", "{trait: email, form: Email, type: Strin}, {trait: vip, type: Boolean, cel: 'true', transforms: [{tirm: {}}]}")
             .replace("mapping: contact", "mapping: Contact");

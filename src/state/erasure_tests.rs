@@ -103,7 +103,8 @@ fn what_is_read_of_a_record_decides_on_its_erasure() {
     let finished = Standing::Finished("FINISHED".into());
     // Before a request, while it runs, and after its end: what is due then, and who is delivered once more.
     type Reads = &'static [(ErasureNote, Fate)];
-    let cases: [(Reads, Reads, Reads, &[&str], &[&str]); 9] = [
+    type Ids = &'static [&'static str];
+    let cases: [(Reads, Reads, Reads, Ids, Ids); 9] = [
         (&[(Due, Suppressed)], &[], &[], &[], &[]),
         (&[(Due, Suppressed)], &[(Due, Unchanged)], &[(Due, Unchanged)], &[], &[]),
         (&[(Due, Suppressed)], &[], &[(Void, Delivered)], &[], &[]),
