@@ -282,9 +282,12 @@ async fn who_is_undeleted_before_the_request_is_not_erased_and_after_it_is_deliv
         "{}",
         refused.message
     );
-    // The stamp moves with the undeletion; that of 2 stays, as if it were undeleted while the run reads.
+    // The stamp moves with the undeletion of 1. That of 2 is none that the run reads, as if it were undeleted meanwhile.
     setting.undelete(1);
-    setting.fakes.change_unseen(2, |contact| contact.deleted = false);
+    setting.fakes.change_unseen(2, |contact| {
+        contact.deleted = false;
+        contact.modified -= 10_000;
+    });
     let third = setting.run(3, None).await;
     assert_eq!(
         (told(&third), setting.asked().len()),
