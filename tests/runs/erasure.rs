@@ -286,7 +286,7 @@ async fn who_is_undeleted_before_the_request_is_not_erased_and_after_it_is_deliv
     setting.undelete(1);
     setting.fakes.change_unseen(2, |contact| {
         contact.deleted = false;
-        contact.modified -= 10_000;
+        contact.modified -= 300_000;
     });
     let third = setting.run(3, None).await;
     assert_eq!(
