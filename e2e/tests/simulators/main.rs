@@ -1,5 +1,6 @@
 //! The simulators hold to what their vendors publish.
 
+mod erasure;
 mod faults;
 mod oauth;
 mod regulations;
