@@ -49,8 +49,8 @@ pub(super) fn of_stream(stream: &Stream, mapping: &MappingVersionSpec, sink: &Cd
             );
         }
     }
-    let of_object = |object: &&crate::api::mapping_version::ObjectMapping| object.object == stream.object;
-    let Some(object) = mapping.objects.iter().find(of_object) else {
+    let object = mapping.objects.iter().find(|object| object.object == stream.object);
+    let Some(object) = object else {
         return errors;
     };
     let name = &object.object;

@@ -2,6 +2,7 @@
 
 mod consent;
 mod erasure;
+mod erasure_histories;
 mod fakes;
 mod files;
 mod identity;
