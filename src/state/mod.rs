@@ -44,7 +44,7 @@ pub use entries::{Entries, Entry, Fate, Letter, Stage};
 pub use erasure::ErasureNote;
 pub use erasure_requests::{Look, Running};
 pub use error::StateError;
-pub use ledger::{Ledger, Link, Used, Whereabouts};
+pub use ledger::{Erased, Ledger, Link, Used, Whereabouts};
 pub use reader::{Known, Reader, Snapshot, watched_key};
 pub use store::Store;
 

@@ -205,6 +205,24 @@ async fn a_deleted_person_is_suppressed_then_erased_once_and_the_receipt_is_in_t
             "ErasureFinished reg_1 DELETE_ONLY FINISHED",
         ]
     );
+    // `explain` looks for the state in a folder a pipeline.
+    let state = setting.folder.path().join("explained/default");
+    std::fs::create_dir_all(&state).expect("a folder");
+    std::os::unix::fs::symlink(&setting.spec.state_directory, state.join("customers")).expect("a link");
+    let explained = Command::new(env!("CARGO_BIN_EXE_ferrygate"))
+        .args(["explain", "--record", &format!("Contact/{}", setting.fakes.id(1))])
+        .arg("--files")
+        .arg(setting.folder.path())
+        .arg("--state")
+        .arg(setting.folder.path().join("explained"))
+        .output()
+        .expect("a process");
+    let explained = String::from_utf8_lossy(&explained.stdout).into_owned();
+    let words = "regulation reg_1, which the CDP ended as FINISHED";
+    assert!(
+        explained.contains("  erasure       asked for ") && explained.contains(words),
+        "{explained}"
+    );
     let verified = setting.audit(&["verify"]);
     assert_eq!(
         (&verified[0]["deliveries"], &verified[0]["erasures"]),
