@@ -1,9 +1,9 @@
 //! The tables, and how a connection is set up.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::{StateError, audit, consent, erasure, identity};
 
@@ -104,10 +104,10 @@ pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
     connection.busy_timeout(BUSY).map_err(failed)?;
     // Each pragma bounds memory or the log's size. In WAL mode, synchronous=NORMAL may lose the last transactions with the
     // power, never the file's consistency; what is lost is read and sent again, with the same ids.
+    write_ahead(&connection).map_err(failed)?;
     connection
         .execute_batch(
-            "PRAGMA journal_mode = WAL;
-             PRAGMA synchronous = NORMAL;
+            "PRAGMA synchronous = NORMAL;
              PRAGMA cache_size = -8192;
              PRAGMA journal_size_limit = 16777216;
              PRAGMA temp_store = MEMORY;",
@@ -121,34 +121,40 @@ pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
             known: FORMAT,
         });
     }
-    let application: i64 = pragma(&connection, "application_id").map_err(failed)?;
+    // In this order: another pod may be making the tables right now.
     let tables: i64 = connection
         .query_row("SELECT COUNT(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(failed)?;
+    let application: i64 = pragma(&connection, "application_id").map_err(failed)?;
     if application != APPLICATION && tables > 0 {
         return Err(StateError::unavailable(
             path,
             "it is a SQLite database of another program",
         ));
     }
-    let new = version == 0;
+    let mut new = version == 0;
     if new {
-        let transaction = connection.transaction().map_err(failed)?;
-        for tables in [
-            TABLES,
-            identity::TABLES,
-            consent::TABLES,
-            audit::TABLES,
-            erasure::TABLES,
-        ] {
-            transaction.execute_batch(tables).map_err(failed)?;
+        let transaction = connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(failed)?;
+        new = pragma::<i64>(&transaction, "user_version").map_err(failed)? == 0;
+        if new {
+            for tables in [
+                TABLES,
+                identity::TABLES,
+                consent::TABLES,
+                audit::TABLES,
+                erasure::TABLES,
+            ] {
+                transaction.execute_batch(tables).map_err(failed)?;
+            }
+            transaction
+                .pragma_update(None, "application_id", APPLICATION)
+                .map_err(failed)?;
+            transaction
+                .pragma_update(None, "user_version", FORMAT)
+                .map_err(failed)?;
         }
-        transaction
-            .pragma_update(None, "application_id", APPLICATION)
-            .map_err(failed)?;
-        transaction
-            .pragma_update(None, "user_version", FORMAT)
-            .map_err(failed)?;
         transaction.commit().map_err(failed)?;
     } else if size <= CHECKED_WHOLE {
         let verdict: String = pragma(&connection, "quick_check(1)").map_err(failed)?;
@@ -161,6 +167,19 @@ pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
     }
     migrate(&mut connection).map_err(failed)?;
     Ok((connection, new))
+}
+
+/// Sets the log's mode, for which SQLite does not wait where another pod is opening the same new file.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let since = Instant::now();
+    loop {
+        match connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && since.elapsed() < BUSY => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            set => return set,
+        }
+    }
 }
 
 /// Brings a file of an older format to this one, in one transaction.

@@ -387,6 +387,24 @@ fn a_stream_of_another_object_source_or_sink_starts_over() {
 }
 
 #[test]
+fn pods_that_open_a_new_store_at_once_make_it_once() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let start = std::sync::Barrier::new(4);
+        let opened: Vec<Result<(), StateError>> = std::thread::scope(|scope| {
+            let pods = [1, 2, 3, 4].map(|_| {
+                scope.spawn(|| {
+                    start.wait();
+                    Store::open(&opening(folder.path())).map(drop)
+                })
+            });
+            pods.map(|pod| pod.join().expect("a pod")).into()
+        });
+        assert!(opened.iter().all(Result::is_ok), "{opened:?}");
+    }
+}
+
+#[test]
 fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut store, _) = Store::open(&opening(folder.path())).expect("a store");
