@@ -8,7 +8,7 @@ use ferrygate::identity::{
     self, Evidence, Key, KeyHash, Place, Refusal, Relation, Resolved, Secret, Successor, Verdict,
 };
 use ferrygate::source::Recalled;
-use ferrygate::state::{Between, ConsentEnd, Entries, Entry, Fate, Opening, Store};
+use ferrygate::state::{Between, ConsentEnd, Entries, Entry, ErasureNote, Fate, Opening, Store};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
@@ -160,6 +160,7 @@ impl World {
                 counted: false,
                 had_letter: false,
                 consent_end: ConsentEnd::Never,
+                erasure: ErasureNote::Kept,
                 grounds: None,
             };
             entries.push(&entry, true);

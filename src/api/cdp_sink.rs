@@ -79,7 +79,16 @@ fn default_max_classification() -> Classification {
     cel,
     validation = Rule::new(
         "self.endpoint.startsWith('https://') || (has(self.allowPlaintext) && self.allowPlaintext)"
-    ).message("endpoint must begin with https://; http:// needs allowPlaintext: true")
+    ).message("endpoint must begin with https://; http:// needs allowPlaintext: true"),
+    validation = Rule::new(
+        "!has(self.privacyApi) || !has(self.privacyApi.endpoint) || self.privacyApi.endpoint.startsWith('https://') \
+         || (has(self.allowPlaintext) && self.allowPlaintext)"
+    ).message("privacyApi.endpoint must begin with https://; http:// needs allowPlaintext: true"),
+    validation = Rule::new(
+        "!has(self.readBack) || !has(self.readBack.profileApi.endpoint) \
+         || self.readBack.profileApi.endpoint.startsWith('https://') \
+         || (has(self.allowPlaintext) && self.allowPlaintext)"
+    ).message("readBack.profileApi.endpoint must begin with https://; http:// needs allowPlaintext: true")
 )]
 pub struct SegmentSink {
     /// The API's base, for example `https://api.segment.io/v1` or, for an EU workspace,
@@ -91,6 +100,81 @@ pub struct SegmentSink {
     pub allow_plaintext: bool,
     /// The write key of the Segment source.
     pub write_key: SecretValue,
+    /// Where the erasure of people is asked for: what `deletes: Erase` of a stream needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy_api: Option<SegmentPrivacyApi>,
+    /// How delivered profiles can be read back. Without it, what can't be proved stays unconfirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_back: Option<SegmentReadBack>,
+}
+
+/// How delivered profiles can be read back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SegmentReadBack {
+    /// The Profile API of a Unify space.
+    pub profile_api: SegmentProfileApi,
+}
+
+/// Segment's [Profile API](https://segment.com/docs/unify/profile-api/). It shows no consent; it shows that an erased profile is
+/// gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SegmentProfileApi {
+    /// The API's base. By default that of the sink's own region: `https://profiles.segment.com` or, for an EU workspace,
+    /// `https://profiles.euw1.segment.com`. A sink whose `endpoint` is none of Segment's own has no default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = r"^https?://[^/?#]+(/[^?#]*)?$"))]
+    pub endpoint: Option<String>,
+    /// The space's id: Unify settings, API access.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9_-]+$"))]
+    pub space_id: String,
+    /// An access token of the space.
+    pub token: SecretValue,
+}
+
+/// Segment's [Public API](https://docs.segmentapis.com/tag/Deletion-and-Suppression), by which a person's data is erased.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SegmentPrivacyApi {
+    /// The API's base. By default that of the sink's own region: `https://api.segmentapis.com` or, for an EU workspace,
+    /// `https://eu1.api.segmentapis.com`. A sink whose `endpoint` is none of Segment's own has no default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = r"^https?://[^/?#]+(/[^?#]*)?$"))]
+    pub endpoint: Option<String>,
+    /// A Public API token with access to the workspace's deletion and suppression.
+    pub token: SecretValue,
+    /// How far an erasure reaches.
+    #[serde(default)]
+    pub regulation: SegmentRegulation,
+    /// The id of the one Segment source whose data is erased. Without it, the person is erased from all sources of the
+    /// workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9_-]+$"))]
+    pub source_id: Option<String>,
+}
+
+/// The types of Segment's
+/// [regulations](https://segment.com/docs/privacy/user-deletion-and-suppression/#regulations) that erase a person and take
+/// them again, should they come back. Those that suppress the user id for good are not among them: see
+/// `docs/decisions/0012-an-erasure-is-asked-for-once-and-never-of-the-living.md`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SegmentRegulation {
+    /// Erases in Segment and its connected warehouses, and hands the request on to the destinations that take one.
+    #[default]
+    DeleteOnly,
+    /// Erases in Segment's own systems alone.
+    DeleteInternal,
+}
+
+impl SegmentRegulation {
+    /// The type's name in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SegmentRegulation::DeleteOnly => "DELETE_ONLY",
+            SegmentRegulation::DeleteInternal => "DELETE_INTERNAL",
+        }
+    }
 }
 
 /// Which identities of the mapping become this CDP's.

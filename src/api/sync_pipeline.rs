@@ -231,6 +231,8 @@ pub enum Deletes {
     Ignore,
     /// A suppression is delivered: every purpose denied, and no trait.
     Suppress,
+    /// A suppression is delivered, and then the CDP is asked, by its own privacy API, to erase the person.
+    Erase,
 }
 
 /// What becomes of runs when the CRM's schema changes under the mapping.
@@ -392,6 +394,9 @@ pub struct StreamStatus {
     /// How many dead letters the stream holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<i64>,
+    /// The erasures of deleted records that are not done yet. There for a stream with `deletes: Erase`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erasures: Option<Erasures>,
     /// The records of the run under way or, where none is, of the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
@@ -407,6 +412,16 @@ pub struct StreamStatus {
     /// How many of the records of a run had a value for each trait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fill: Option<FillRates>,
+}
+
+/// Erasures of deleted records that are not done yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Erasures {
+    /// Records whose erasure the CDP has not taken on yet: the next run asks for it.
+    pub waiting: i64,
+    /// Records whose erasure the CDP has taken on, and not said yet how that ended.
+    pub running: i64,
 }
 
 /// The run under way.

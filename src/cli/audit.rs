@@ -17,7 +17,7 @@ const DEPTH: usize = 3;
 pub enum Audit {
     /// Checks that no entry was changed, removed or put in between, and prints each trail's last hash.
     Verify(VerifyArgs),
-    /// Prints every delivery as a line of JSON.
+    /// Prints every delivery, and what became of every erasure, as a line of JSON.
     Export(ExportArgs),
 }
 
@@ -101,6 +101,7 @@ fn verify(args: &VerifyArgs) -> Result<(), Error> {
             "store": store.display().to_string(),
             "entries": verified.entries,
             "deliveries": verified.deliveries,
+            "erasures": verified.erasures,
             "lastHash": verified.last_hash,
         });
         writeln!(io::stdout(), "{line}")?;

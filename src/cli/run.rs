@@ -294,6 +294,7 @@ fn as_json(ended: &[Ended]) -> Value {
                     "parkedUntil": result.parked_until.map(|instant| instant.to_string()),
                     "deadLetterCount": result.dead_letters,
                     "deadLetters": letters,
+                    "erasures": result.erasures,
                     "reconciliation": result.reconciliation,
                 })
             },

@@ -19,7 +19,7 @@ use crate::api::{MappingVersion, SyncPipeline};
 use crate::controller::schedule::Cadence;
 use crate::mapping::diff::{compare, predecessor};
 use crate::mapping::{CompileError, Plan, lifecycle};
-use crate::worker::resolve_mapping;
+use crate::worker::{resolve_mapping, unerasable};
 
 /// What to validate, and how the findings are shown.
 #[derive(Debug, Args)]
@@ -263,6 +263,7 @@ fn pipeline(one: &SyncPipeline, namespace: &str, resources: &Namespace, now: Tim
         }
     };
     let Some(sink) = sink else { return };
+    report.all(Severity::Error, unerasable(spec, &version.spec, &sink.spec));
     // These are told of the mapping version itself.
     let known = Plan::check_spec(&version.spec);
     for (position, stream) in spec.streams.iter().enumerate() {
@@ -461,6 +462,28 @@ spec:
                  versions: 1.0.0"
             ]
         );
+    }
+
+    #[test]
+    fn a_stream_that_erases_is_told_what_its_sink_and_its_mapping_lack() {
+        let pipeline = PIPELINE.replace("{every: 5m}", "{every: 5m}, deletes: Erase");
+        let first = version("1.0.0", "");
+        let files = [
+            ("a.yaml", SOURCE),
+            ("b.yaml", SINK),
+            ("c.yaml", &*pipeline),
+            ("d.yaml", &*first),
+        ];
+        let beginnings = [
+            "Erase needs spec.segment.privacyApi of the CdpSink",
+            "Erase needs mergedInto of Contact in the mapping",
+        ];
+        let found = found(&files);
+        assert_eq!(found.len(), beginnings.len(), "{found:#?}");
+        for (line, beginning) in found.iter().zip(beginnings) {
+            let beginning = format!("error: c.yaml: SyncPipeline people: spec.streams[0].deletes: {beginning}");
+            assert!(line.starts_with(&beginning), "{line}");
+        }
     }
 
     #[test]

@@ -177,10 +177,13 @@ pub fn source_secrets(spec: &CrmSourceSpec) -> BTreeSet<SecretKeySelector> {
 
 /// The keys of Secrets that a sink names.
 pub fn sink_secrets(spec: &CdpSinkSpec) -> BTreeSet<SecretKeySelector> {
-    spec.segment
-        .iter()
-        .map(|segment| segment.write_key.secret_key_ref.clone())
-        .collect()
+    let segment = spec.segment.iter();
+    let values = segment.flat_map(|segment| {
+        let privacy = segment.privacy_api.as_ref().map(|privacy| &privacy.token);
+        let profiles = segment.read_back.as_ref().map(|read_back| &read_back.profile_api.token);
+        [Some(&segment.write_key), privacy, profiles]
+    });
+    values.flatten().map(|value| value.secret_key_ref.clone()).collect()
 }
 
 /// The Job of a run of a stream.

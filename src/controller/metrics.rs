@@ -158,7 +158,7 @@ type Measure = fn(&StreamStatus) -> Option<i64>;
 
 impl Collector for Pipelines {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let measures: [(&str, &str, Measure); 8] = [
+        let measures: [(&str, &str, Measure); 10] = [
             (
                 "stream_complete_as_of_timestamp_seconds",
                 "Up to which instant the CDP's picture is complete",
@@ -173,6 +173,16 @@ impl Collector for Pipelines {
                 "stream_dead_letters",
                 "How many dead letters the stream holds",
                 |stream| stream.dead_letters,
+            ),
+            (
+                "stream_erasures_waiting",
+                "Deleted records whose erasure the CDP has not taken on yet",
+                |stream| Some(stream.erasures?.waiting),
+            ),
+            (
+                "stream_erasures_running",
+                "Deleted records whose erasure the CDP has taken on and not ended yet",
+                |stream| Some(stream.erasures?.running),
             ),
             (
                 "stream_last_run_read_records",

@@ -3,9 +3,11 @@
 //! Encoding is apart from delivering: an encoder turns a mapped record into the API's bytes on the transforming thread, the
 //! deliverer sends batches of them and tells what the CDP refused.
 
+mod erasure;
 mod provenance;
 pub mod segment;
 
+pub use erasure::{Asked, Sought, Standing, subjects_hash};
 pub use provenance::Provenance;
 pub use segment::{Batch, EncodeError, Encoded, Encoder};
 
@@ -64,6 +66,63 @@ impl Sink {
     pub async fn deliver(&self, batch: &Batch) -> Result<Delivered, SinkError> {
         match self {
             Sink::Segment(segment) => segment.deliver(batch).await,
+        }
+    }
+
+    /// What the CDP is asked for by [`Sink::erase`], in its API's word, and of how many people at once at most. None where the
+    /// sink names no privacy API.
+    pub fn erasure(&self) -> Option<(&'static str, usize)> {
+        match self {
+            Sink::Segment(segment) => segment.erasure(),
+        }
+    }
+
+    /// Asks the CDP to erase people by their user ids. Passing errors are retried for two minutes at most, each after a look
+    /// whether the try before has arrived, which is none of the `known` ones.
+    ///
+    /// # Errors
+    /// `SinkRefused` where the CDP refuses the credentials or the endpoint; `SinkUnavailable` where it can't be reached. The
+    /// request may have arrived all the same: [`Sink::find_erasure`] tells.
+    pub async fn erase(&self, subjects: &[String], known: Vec<String>) -> Result<Asked, SinkError> {
+        match self {
+            Sink::Segment(segment) => segment.erase(subjects, known).await,
+        }
+    }
+
+    /// Looks whether a request has arrived; its id at the CDP.
+    ///
+    /// # Errors
+    /// As [`Sink::erase`].
+    pub async fn find_erasure(&self, sought: &Sought) -> Result<Option<String>, SinkError> {
+        match self {
+            Sink::Segment(segment) => segment.find_erasure(sought).await,
+        }
+    }
+
+    /// How an erasure stands that the CDP has taken on.
+    ///
+    /// # Errors
+    /// As [`Sink::erase`].
+    pub async fn standing(&self, regulation: &str) -> Result<Standing, SinkError> {
+        match self {
+            Sink::Segment(segment) => segment.standing(regulation).await,
+        }
+    }
+
+    /// Whether profiles can be looked for.
+    pub fn reads_back(&self) -> bool {
+        match self {
+            Sink::Segment(segment) => segment.reads_back(),
+        }
+    }
+
+    /// Whether the CDP has a profile of a user id.
+    ///
+    /// # Errors
+    /// As [`Sink::erase`].
+    pub async fn has_profile(&self, user: &str) -> Result<bool, SinkError> {
+        match self {
+            Sink::Segment(segment) => segment.has_profile(user).await,
         }
     }
 }

@@ -4,6 +4,9 @@
 //! An entry holds the deliveries that one request acknowledged, in the transaction of the checkpoint that rests on them: a
 //! head, which all of them share, and 17 bytes a delivery and 10 more a purpose. Of a record it holds no id and no value, but
 //! a hash of the id with a salt of the store's own: whoever knows the id finds the record's deliveries.
+//!
+//! What became of an erasure is an entry of the same form, for the records of one request: without purposes, and with the
+//! receipt in its head.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -62,6 +65,23 @@ pub(super) struct Head {
     pub mapping: String,
     /// The mapping's purposes, in the order in which a delivery holds them.
     pub purposes: Vec<(String, LegalBasis)>,
+    /// Of an entry of erasures, the CDP's receipt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erasure: Option<Erasure>,
+}
+
+/// The CDP's receipt of an erasure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Erasure {
+    /// The id by which the CDP knows the request.
+    pub regulation: String,
+    /// What was asked for, in the API's word.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// How it ended, in the API's word; none while it had not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
 }
 
 /// How a delivery went out.
@@ -73,6 +93,16 @@ pub(super) enum Sent {
     Suppressed = 1,
     /// Not, or not in its last try: a consent had ended by then.
     Withheld = 2,
+    /// As a request of erasure, which the CDP has taken on.
+    ErasureRequested = 3,
+    /// Not: the CDP says that it has erased.
+    ErasureFinished = 4,
+    /// Not: the CDP says that it has not erased, or not all.
+    ErasureFailed = 5,
+    /// Not: the CDP has no profile of the person any more.
+    ErasureConfirmed = 6,
+    /// Not: the CDP says that it has erased, and still has a profile of the person.
+    ErasureContradicted = 7,
 }
 
 impl Sent {
@@ -88,9 +118,17 @@ impl Sent {
     }
 
     pub(super) fn from_byte(byte: u8) -> Option<Sent> {
-        [Sent::Delivered, Sent::Suppressed, Sent::Withheld]
-            .into_iter()
-            .find(|sent| *sent as u8 == byte)
+        let all = [
+            Sent::Delivered,
+            Sent::Suppressed,
+            Sent::Withheld,
+            Sent::ErasureRequested,
+            Sent::ErasureFinished,
+            Sent::ErasureFailed,
+            Sent::ErasureConfirmed,
+            Sent::ErasureContradicted,
+        ];
+        all.into_iter().find(|sent| *sent as u8 == byte)
     }
 
     pub(super) fn as_str(self) -> &'static str {
@@ -98,6 +136,11 @@ impl Sent {
             Sent::Delivered => "Delivered",
             Sent::Suppressed => "Suppressed",
             Sent::Withheld => "Withheld",
+            Sent::ErasureRequested => "ErasureRequested",
+            Sent::ErasureFinished => "ErasureFinished",
+            Sent::ErasureFailed => "ErasureFailed",
+            Sent::ErasureConfirmed => "ErasureConfirmed",
+            Sent::ErasureContradicted => "ErasureContradicted",
         }
     }
 }
@@ -201,6 +244,7 @@ impl Trail {
                 sink: between.sink.clone(),
                 mapping: mapping.to_owned(),
                 purposes: Vec::new(),
+                erasure: None,
             },
             deliveries: Vec::new(),
         })
@@ -242,14 +286,47 @@ impl Trail {
             return Ok(());
         }
         self.head.time = now;
-        let head = serde_json::to_string(&self.head)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        let head = text(&self.head)?;
+        self.write(connection, &head)
+    }
+
+    /// Appends an entry with what became of the erasure of these records.
+    pub fn append_erasure(
+        &mut self,
+        connection: &Connection,
+        erasure: Erasure,
+        sent: Sent,
+        records: &[String],
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.deliveries.clear();
+        for id in records {
+            self.deliveries.extend_from_slice(&record_hash(&self.salt, id));
+            self.deliveries.push(sent as u8);
+        }
+        let head = text(&Head {
+            time: now,
+            purposes: Vec::new(),
+            erasure: Some(erasure),
+            ..self.head.clone()
+        })?;
+        self.write(connection, &head)
+    }
+
+    fn write(&mut self, connection: &Connection, head: &str) -> rusqlite::Result<()> {
         let number = self.last + 1;
-        let hash = entry_hash(number, &self.hash, &head, &self.deliveries);
+        let hash = entry_hash(number, &self.hash, head, &self.deliveries);
         connection
             .prepare_cached("INSERT INTO audit (number, previous, head, deliveries, hash) VALUES (?1, ?2, ?3, ?4, ?5)")?
             .execute(params![number, self.hash, head, self.deliveries, hash])?;
         (self.last, self.hash) = (number, hash);
         Ok(())
     }
+}
+
+fn text(head: &Head) -> rusqlite::Result<String> {
+    serde_json::to_string(head).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }

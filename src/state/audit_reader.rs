@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Row};
 use serde::Serialize;
 
-use super::audit::{self, DELIVERY, Hash, Head, PURPOSE, RecordHash, Sent};
+use super::audit::{self, DELIVERY, Erasure, Hash, Head, PURPOSE, RecordHash, Sent};
 use super::{StateError, schema};
 
 /// The first format whose files have a trail.
@@ -44,6 +44,8 @@ pub struct Verified {
     pub entries: i64,
     /// How many deliveries they hold.
     pub deliveries: i64,
+    /// How many times they hold of a person what became of their erasure.
+    pub erasures: i64,
     /// The last entry's hash, in hexadecimal. Kept elsewhere, it shows later that nothing was cut off or written anew.
     pub last_hash: Option<String>,
     /// Whether an entry has the hash that was asked for.
@@ -62,10 +64,15 @@ pub struct Delivery<'a> {
     pub record_id: Option<&'a str>,
     /// When the CDP acknowledged it.
     pub time: Timestamp,
-    /// `Delivered`, `Suppressed`, or `Withheld`: its consent ended while it waited to be sent.
+    /// `Delivered`, `Suppressed`, or `Withheld`: its consent ended while it waited to be sent. Of an erasure
+    /// `ErasureRequested`; `ErasureFinished` or `ErasureFailed` by the CDP's own word; `ErasureConfirmed` or
+    /// `ErasureContradicted` by a look for the profile.
     pub outcome: &'static str,
-    /// The purposes of the mapping, and what stood of each.
+    /// The purposes of the mapping, and what stood of each; none for an erasure, which rests on the deletion alone.
     pub consent: Vec<Ground<'a>>,
+    /// The CDP's receipt of an erasure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erasure: Option<&'a Erasure>,
     /// The mapping and its version.
     pub mapping: &'a str,
     /// The run that sent it.
@@ -173,7 +180,11 @@ impl AuditTrail {
         };
         self.walk(|entry| {
             verified.entries += 1;
-            verified.deliveries += i64::try_from(deliveries(&entry).count()).unwrap_or(i64::MAX);
+            let count = i64::try_from(deliveries(&entry).count()).unwrap_or(i64::MAX);
+            match entry.head.erasure {
+                None => verified.deliveries += count,
+                Some(_) => verified.erasures += count,
+            }
             let hash = hexadecimal(&entry.hash);
             if expected.is_some_and(|expected| expected.eq_ignore_ascii_case(&hash)) {
                 verified.holds_expected = Some(true);
@@ -211,6 +222,7 @@ impl AuditTrail {
                     time: head.time,
                     outcome: Sent::from_byte(*sent).ok_or_else(broken)?.as_str(),
                     consent: consent(head, grounds).ok_or_else(broken)?,
+                    erasure: head.erasure.as_ref(),
                     mapping: &head.mapping,
                     run: &head.run,
                     stream: &head.stream,

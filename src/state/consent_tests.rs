@@ -49,6 +49,7 @@ fn entry<'a>(id: &'a str, fate: Fate, consent_end: ConsentEnd, grounds: Option<&
         counted: false,
         had_letter: false,
         consent_end,
+        erasure: ErasureNote::Kept,
         grounds,
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 
-use super::ConsentEnd;
+use super::{ConsentEnd, ErasureNote};
 use crate::identity::{KeyHash, Relation, Successor};
 
 /// What became of a record.
@@ -31,6 +31,8 @@ pub enum Stage {
     Encode,
     /// By the CDP.
     Deliver,
+    /// By the CDP, as a request of erasure.
+    Erase,
 }
 
 impl Stage {
@@ -40,6 +42,7 @@ impl Stage {
             Stage::Map => "Map",
             Stage::Encode => "Encode",
             Stage::Deliver => "Deliver",
+            Stage::Erase => "Erase",
         }
     }
 }
@@ -82,6 +85,8 @@ pub struct Entry<'a> {
     pub had_letter: bool,
     /// When the consent ends that what the CDP holds of it rests on.
     pub consent_end: ConsentEnd,
+    /// What the reading of it says of its erasure.
+    pub erasure: ErasureNote,
     /// What the audit trail keeps of its consent, by [`write_grounds`](super::write_grounds); none, where it is of no person.
     pub grounds: Option<&'a [u8]>,
 }
@@ -100,6 +105,7 @@ pub(super) struct Row {
     pub(super) had_letter: bool,
     pub(super) letter: Option<Box<Letter>>,
     pub(super) consent_end: ConsentEnd,
+    pub(super) erasure: ErasureNote,
     grounds: Option<Range<usize>>,
     sent: bool,
 }
@@ -166,6 +172,7 @@ impl Entries {
             had_letter: entry.had_letter,
             letter: None,
             consent_end: entry.consent_end,
+            erasure: entry.erasure,
             grounds,
             sent,
         });

@@ -27,6 +27,8 @@ pub struct Whereabouts {
     pub deleted: bool,
     /// Whether it is a dead letter: where, and by which rule.
     pub dead_letter: Option<(String, String)>,
+    /// How its erasure stands, where it was deleted from a stream that erases.
+    pub erasure: Option<Erased>,
     /// When it was last delivered, and acknowledged by the CDP.
     pub delivered_at: Option<Timestamp>,
     /// The run that delivered it, and the mapping with its version.
@@ -37,6 +39,15 @@ pub struct Whereabouts {
     pub link: Option<Link>,
     /// The records that go on as this one.
     pub links_here: Vec<(String, Link)>,
+}
+
+/// How the erasure of a deleted record stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erased {
+    /// The id by which the CDP knows the request, and when it was taken on; none while it was not.
+    pub requested: Option<(String, Timestamp)>,
+    /// How it ended, in the CDP's word; none while it has not.
+    pub status: Option<String>,
 }
 
 /// That a record goes on as another one.
@@ -121,6 +132,7 @@ impl Ledger {
                             record: id.to_owned(),
                             stamp: instant(row, 0)?,
                             deleted: flags & DELETED != 0,
+                            erasure: None,
                             dead_letter: row.get::<_, Option<String>>(6)?.zip(row.get(7)?),
                             delivered_at: match row.get::<_, Option<i64>>(2)? {
                                 Some(_) => Some(instant(row, 2)?),
@@ -135,6 +147,21 @@ impl Ledger {
                 )
                 .optional()?;
             let Some(mut found) = found else { return Ok(None) };
+            found.erasure = connection
+                .query_row(
+                    "SELECT regulation, requested, status FROM erasure LEFT JOIN erasure_request ON number = request
+                     WHERE record = ?1 AND back = 0",
+                    [id],
+                    |row| {
+                        let requested = match row.get::<_, Option<String>>(0)? {
+                            Some(regulation) => Some((regulation, instant(row, 1)?)),
+                            None => None,
+                        };
+                        let status = row.get(2)?;
+                        Ok(Erased { requested, status })
+                    },
+                )
+                .optional()?;
             found.link = connection
                 .query_row(&format!("{LINKS} WHERE record = ?1"), [id], link)
                 .optional()?;

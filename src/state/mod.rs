@@ -8,12 +8,14 @@
 //!
 //! Of a record nothing is kept but its id, its stamp, fingerprints, and when its consent ends: the store holds no customer
 //! value. Beside the records stand the identity map (`identity`), with keyed hashes of values, which `ledger` reads for
-//! `ferrygate explain`, and the audit trail of what was sent, which only grows.
+//! `ferrygate explain`, the outbox of erasures (`erasure`), and the audit trail of what was sent, which only grows.
 
 mod audit;
 mod audit_reader;
 mod consent;
 mod entries;
+mod erasure;
+mod erasure_requests;
 mod error;
 mod identity;
 mod ledger;
@@ -24,6 +26,8 @@ mod store;
 #[cfg(test)]
 mod consent_tests;
 #[cfg(test)]
+mod erasure_tests;
+#[cfg(test)]
 mod tests;
 
 use std::fmt;
@@ -33,12 +37,14 @@ use jiff::Timestamp;
 
 use crate::api::sync_pipeline::{Counts, Watermark};
 
-pub use audit::write_grounds;
+pub use audit::{Erasure, write_grounds};
 pub use audit_reader::{AuditError, AuditTrail, Delivery, Ground, Verified};
 pub use consent::ConsentEnd;
 pub use entries::{Entries, Entry, Fate, Letter, Stage};
+pub use erasure::ErasureNote;
+pub use erasure_requests::{Look, Running};
 pub use error::StateError;
-pub use ledger::{Ledger, Link, Used, Whereabouts};
+pub use ledger::{Erased, Ledger, Link, Used, Whereabouts};
 pub use reader::{Known, Reader, Snapshot, watched_key};
 pub use store::Store;
 

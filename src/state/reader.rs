@@ -132,6 +132,10 @@ impl Snapshot<'_> {
             .map_err(|error| StateError::sqlite(&self.reader.path, error))
     }
 
+    pub(super) fn reader(&self) -> &Reader {
+        self.reader
+    }
+
     /// Looks at what has been committed since.
     pub fn renew(&mut self) -> Result<(), StateError> {
         self.execute("COMMIT; BEGIN")

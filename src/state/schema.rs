@@ -1,14 +1,14 @@
 //! The tables, and how a connection is set up.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::{StateError, audit, consent, identity};
+use super::{StateError, audit, consent, erasure, identity};
 
 /// The format that this code writes, in SQLite's `user_version`.
-pub(super) const FORMAT: i64 = 5;
+pub(super) const FORMAT: i64 = 6;
 
 /// Marks the file as Ferrygate's: `FGst`, in SQLite's `application_id`.
 const APPLICATION: i64 = 0x4647_7374;
@@ -92,6 +92,7 @@ const MIGRATIONS: [&[&str]; FORMAT as usize - 1] = [
         identity::TABLES,
     ],
     &[consent::TABLES, audit::TABLES],
+    &[erasure::TABLES],
 ];
 
 /// Opens the file for writing, checks it and makes its tables where it has none. Tells whether it had none.
@@ -103,10 +104,10 @@ pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
     connection.busy_timeout(BUSY).map_err(failed)?;
     // Each pragma bounds memory or the log's size. In WAL mode, synchronous=NORMAL may lose the last transactions with the
     // power, never the file's consistency; what is lost is read and sent again, with the same ids.
+    write_ahead(&connection).map_err(failed)?;
     connection
         .execute_batch(
-            "PRAGMA journal_mode = WAL;
-             PRAGMA synchronous = NORMAL;
+            "PRAGMA synchronous = NORMAL;
              PRAGMA cache_size = -8192;
              PRAGMA journal_size_limit = 16777216;
              PRAGMA temp_store = MEMORY;",
@@ -148,13 +149,32 @@ pub(super) fn open(path: &Path) -> Result<(Connection, bool), StateError> {
     Ok((connection, version == 0))
 }
 
+/// Sets the log's mode, for which SQLite does not wait where another pod is opening the same new file.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let since = Instant::now();
+    loop {
+        match connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && since.elapsed() < BUSY => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            set => return set,
+        }
+    }
+}
+
 /// Makes the tables of a new file, and brings a file of an older format to this one.
 fn bring_up(connection: &Connection, version: i64) -> rusqlite::Result<()> {
     if version == FORMAT {
         return Ok(());
     }
     if version == 0 {
-        for tables in [TABLES, identity::TABLES, consent::TABLES, audit::TABLES] {
+        for tables in [
+            TABLES,
+            identity::TABLES,
+            consent::TABLES,
+            audit::TABLES,
+            erasure::TABLES,
+        ] {
             connection.execute_batch(tables)?;
         }
         connection.pragma_update(None, "application_id", APPLICATION)?;

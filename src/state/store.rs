@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::audit::Trail;
-use super::entries::{Entries, Fate, Row};
+use super::entries::{Entries, Fate, Row, Stage};
+use super::erasure::{self, ErasureNote, Outbox};
 use super::identity::{self, Identities};
 use super::{
     Between, Cause, Checkpoint, DeadLetter, Opening, Origin, Reader, Remembered, StateError, consent, file_of, schema,
@@ -25,18 +26,19 @@ pub(super) const DEAD_LETTER: i64 = 2;
 /// that rests on them, by [`Store::commit`].
 #[derive(Debug)]
 pub struct Store {
-    connection: Connection,
-    path: PathBuf,
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
     run: String,
     epoch: i64,
     writer: String,
-    mapping: String,
-    checkpoint: Checkpoint,
+    pub(super) mapping: String,
+    pub(super) checkpoint: Checkpoint,
     writing: bool,
     pub(super) identities: Identities,
     /// Whether an instant is kept at which a record's consent ends.
     ends_kept: bool,
-    trail: Trail,
+    pub(super) outbox: Outbox,
+    pub(super) trail: Trail,
 }
 
 impl Store {
@@ -60,6 +62,7 @@ impl Store {
             writing: false,
             identities: Identities::default(),
             ends_kept: false,
+            outbox: Outbox::default(),
             trail,
         };
         let remembered = store.take_over(opening, new)?;
@@ -85,6 +88,7 @@ impl Store {
                 .optional()
         })?;
         let mut origin = if new { Origin::New } else { Origin::Kept };
+        let mut left = 0;
         match stored {
             Some((_, by, by_epoch, _)) if by_epoch > self.epoch => return Err(self.superseded(by, by_epoch)),
             Some((between, run, epoch, begun)) => {
@@ -92,11 +96,13 @@ impl Store {
                     origin = Origin::New;
                 }
                 if !between.holds_for(&opening.between) {
+                    left = self.attempt(erasure::waiting)?;
                     self.execute(
                         "DELETE FROM record; DELETE FROM dead_letter; DELETE FROM described; DELETE FROM consent_end;
                          DELETE FROM stream",
                     )?;
                     self.execute(identity::EMPTY)?;
+                    self.execute(erasure::EMPTY)?;
                     origin = Origin::Other(between);
                 } else if run != self.run || epoch != self.epoch {
                     self.execute(
@@ -122,6 +128,7 @@ impl Store {
         self.checkpoint = self.attempt(read_checkpoint)?;
         self.identities = self.attempt(Identities::read)?;
         self.ends_kept = self.attempt(consent::any)?;
+        self.outbox = self.attempt(|connection| Outbox::read(connection, left))?;
         // Read again under the lock: the run that is superseded may have written until now.
         self.trail
             .renew(&self.connection)
@@ -198,7 +205,9 @@ impl Store {
             .and_then(|()| consent::remember(&self.connection, entries, &mut self.ends_kept))
             .and_then(|()| self.trail.append(&self.connection, entries, now))
             .map_err(|error| StateError::sqlite(&self.path, error))?;
-        self.checkpoint.dead_letters += letters;
+        let cleared = erasure::note(&self.connection, entries, &mut self.outbox, now)
+            .map_err(|error| StateError::sqlite(&self.path, error))?;
+        self.checkpoint.dead_letters += letters - cleared;
         let mut last = None;
         for (id, _, row) in entries.rows() {
             if !row.counted {
@@ -463,7 +472,8 @@ fn apply(
              delivered_epoch = COALESCE(excluded.delivered_epoch, delivered_epoch),
              delivered_at = COALESCE(excluded.delivered_at, delivered_at)",
     )?;
-    let mut clear = connection.prepare_cached("DELETE FROM dead_letter WHERE id = ?1")?;
+    // That a deleted record was read again mends nothing that keeps its erasure from being done.
+    let mut clear = connection.prepare_cached("DELETE FROM dead_letter WHERE id = ?1 AND (stage <> ?2 OR NOT ?3)")?;
     let mut letters = 0;
     for (id, watched, row) in entries.rows() {
         if row.fate == Fate::Rejected {
@@ -471,7 +481,9 @@ fn apply(
             continue;
         }
         if row.had_letter {
-            letters -= i64::try_from(clear.execute([id])?).unwrap_or_default();
+            let due = row.erasure == ErasureNote::Due;
+            let cleared = clear.execute(params![id, Stage::Erase.as_str(), due])?;
+            letters -= i64::try_from(cleared).unwrap_or_default();
         }
         let watched = some(watched);
         let identity = some(entries.identity(row));

@@ -43,6 +43,7 @@ fn entry(id: &str, second: i64, fate: Fate) -> Entry<'_> {
         counted: false,
         had_letter: false,
         consent_end: ConsentEnd::Kept,
+        erasure: ErasureNote::Kept,
         grounds: None,
     }
 }
@@ -400,6 +401,24 @@ fn a_stream_of_another_object_source_or_sink_starts_over() {
 }
 
 #[test]
+fn pods_that_open_a_new_store_at_once_make_it_once() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let start = std::sync::Barrier::new(4);
+        let opened: Vec<Result<(), StateError>> = std::thread::scope(|scope| {
+            let pods = [1, 2, 3, 4].map(|_| {
+                scope.spawn(|| {
+                    start.wait();
+                    Store::open(&opening(folder.path())).map(drop)
+                })
+            });
+            pods.map(|pod| pod.join().expect("a pod")).into()
+        });
+        assert!(opened.iter().all(Result::is_ok), "{opened:?}");
+    }
+}
+
+#[test]
 fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut store, _) = Store::open(&opening(folder.path())).expect("a store");
@@ -418,6 +437,7 @@ fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
                  DROP TABLE run; DROP TABLE identity_tracking; DROP TABLE identity_held; DROP TABLE identity_used;
                  DROP TABLE identity_touched; DROP TABLE identity_again; DROP TABLE identity_link;
                  DROP TABLE consent_end; DROP TABLE delivering; DROP TABLE audit; DROP TABLE audit_salt;
+                 DROP TABLE erasing; DROP TABLE erasure; DROP TABLE erasure_request; DROP TABLE erasure_back;
                  PRAGMA user_version = 1;",
             )
         })

@@ -28,6 +28,8 @@ pub(super) struct ByIds {
 pub(super) enum Which {
     /// Those whose consent has ended since they were delivered: the gate suppresses them.
     Ended,
+    /// Those that returned while the CDP was erasing them: what was delivered of them since may have been erased as well.
+    Returned,
     /// Those of which others' records have changed what the CDP is to hear; `forced` ones, where nothing of them has changed.
     Again { forced: bool },
 }
@@ -36,6 +38,7 @@ impl ByIds {
     fn next(&self, after: Option<&Recalled>) -> Result<Vec<Recalled>, StateError> {
         match self.which {
             Which::Ended => self.reader.ended(self.now, after, RECORDS),
+            Which::Returned => self.reader.returned(self.now, after, RECORDS),
             Which::Again { forced } => self.reader.again(forced, self.now, after, RECORDS),
         }
     }

@@ -73,6 +73,7 @@ pub(super) fn progress(checkpoint: &Checkpoint) -> Progress {
         counts: checkpoint.counts,
         dead_letters: checkpoint.dead_letters,
         complete_as_of: checkpoint.complete_as_of,
+        erasures: None,
         reconciliation: None,
     }
 }

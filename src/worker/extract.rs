@@ -31,7 +31,7 @@ pub(super) enum Extracted {
 /// What a reading reads, in this order.
 pub(super) struct Reads {
     /// Records by their ids.
-    pub(super) by_ids: Option<ByIds>,
+    pub(super) by_ids: Vec<ByIds>,
     /// What a selection has, in its order.
     pub(super) extract: Option<Extract>,
 }
@@ -42,10 +42,10 @@ pub(super) async fn run(
     pages: mpsc::Sender<Arrival>,
     stop: CancellationToken,
 ) -> Result<Extracted, Stop> {
-    if let Some(by_ids) = reads.by_ids
-        && !by_id::run(by_ids, &pages, &stop).await?
-    {
-        return Ok(Extracted::Cut);
+    for by_ids in reads.by_ids {
+        if !by_id::run(by_ids, &pages, &stop).await? {
+            return Ok(Extracted::Cut);
+        }
     }
     let Some(mut extract) = reads.extract else {
         return Ok(Extracted::All(None));

@@ -54,10 +54,10 @@ pub(super) struct Verdict {
 
 impl Verdict {
     /// The CDP holds what it is to hold.
-    fn unchanged(fingerprint: [u8; 16], consent_end: ConsentEnd) -> Verdict {
+    fn unchanged(fingerprint: Option<[u8; 16]>, consent_end: ConsentEnd) -> Verdict {
         Verdict {
             fate: Fate::Unchanged,
-            fingerprint: Some(fingerprint),
+            fingerprint,
             letter: None,
             calls: 0,
             until: None,
@@ -105,14 +105,24 @@ impl<'r> Judge<'r> {
         known: Option<&Known>,
         extracted_at: Timestamp,
     ) -> Verdict {
+        self.clear();
+        let verdict = self.decide(record, resolved.as_deref(), known, extracted_at);
+        self.remember(record, resolved, &verdict);
+        verdict
+    }
+
+    /// Of whom the CDP is to forget nothing more is sent, not even a suppression: it would make their user id known anew.
+    pub(super) fn leave_erased(&mut self, known: &Known) -> Verdict {
+        self.clear();
+        Verdict::unchanged(known.fingerprint, ConsentEnd::Never)
+    }
+
+    fn clear(&mut self) {
         self.item.clear();
         self.watched.clear();
         self.identity.clear();
         self.grounds.clear();
         self.suppressed = false;
-        let verdict = self.decide(record, resolved.as_deref(), known, extracted_at);
-        self.remember(record, resolved, &verdict);
-        verdict
     }
 
     fn decide(
@@ -158,11 +168,14 @@ impl<'r> Judge<'r> {
             Decision::Activate => firing(&mapped.events, delivered),
             Decision::Suppress => Vec::new(),
         };
+        // A run that was cut off may have sent what the CRM has undone since: then the record is what the store knows, with another
+        // stamp.
+        let was_changed = known.is_some_and(|known| !known.is_of(record.stamp));
         let anew = self.rules.reading == Reading::Again { forced: true }
-            || self.rules.in_doubt && decision == Decision::Suppress;
+            || self.rules.in_doubt && (was_changed || decision == Decision::Suppress);
         let profile = anew || delivered.is_none_or(|known| known.fingerprint != Some(fingerprint));
         if !profile && events.is_empty() {
-            return Verdict::unchanged(fingerprint, consent_end(mapped.entity, &ruling));
+            return Verdict::unchanged(Some(fingerprint), consent_end(mapped.entity, &ruling));
         }
         let encoded = self.encode(record, &ruling, extracted_at, |encoder, provenance, out| {
             if profile {
@@ -207,7 +220,7 @@ impl<'r> Judge<'r> {
         let ruling = self.rule(true, &mut mapped, extracted_at);
         let fingerprint = successor.fingerprint(mapped.fingerprint(&Decision::Suppress));
         if !self.rules.in_doubt && known.is_some_and(|known| known.fingerprint == Some(fingerprint)) {
-            return Verdict::unchanged(fingerprint, ConsentEnd::Never);
+            return Verdict::unchanged(Some(fingerprint), ConsentEnd::Never);
         }
         self.suppressed = true;
         let encoded = self.encode(record, &ruling, extracted_at, |encoder, provenance, out| {

@@ -14,6 +14,8 @@
 mod by_id;
 mod checkpoint;
 mod deliver;
+mod erasable;
+mod erase;
 mod extract;
 mod in_flight;
 mod judge;
@@ -33,10 +35,13 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use crate::api::common::Outcome;
-use crate::api::sync_pipeline::{Counts, FillRates, OnSchemaChange, Reconciliation, Stream, StreamSchema, Watermark};
+use crate::api::sync_pipeline::{
+    Counts, Erasures, FillRates, OnSchemaChange, Reconciliation, Stream, StreamSchema, Watermark,
+};
 use crate::api::{CdpSinkSpec, CrmSourceSpec, MappingVersionSpec};
 use crate::state::{Between, Opening};
 
+pub use erasable::unerasable;
 pub use resolve::{Fitting, UnresolvedMapping, fitting_mappings, resolve_mapping, takeable_mappings};
 pub use sync::sync;
 
@@ -128,6 +133,8 @@ pub struct RunResult {
     pub complete_as_of: Option<Timestamp>,
     /// How many dead letters the stream holds.
     pub dead_letters: i64,
+    /// The erasures that are not done yet, where the stream erases and they were counted.
+    pub erasures: Option<Erasures>,
     /// The counts of both sides, where they could be taken.
     pub reconciliation: Option<Reconciliation>,
     /// The object as the CRM describes it.
@@ -145,6 +152,7 @@ impl RunResult {
             watermark: self.watermark.clone(),
             counts: self.counts,
             dead_letters: self.dead_letters,
+            erasures: self.erasures,
             complete_as_of: self.complete_as_of,
             reconciliation: self.reconciliation.clone(),
         }
@@ -160,6 +168,8 @@ pub struct Progress {
     pub counts: Counts,
     /// How many dead letters the stream holds.
     pub dead_letters: i64,
+    /// The erasures that are not done yet, at the end of the run.
+    pub erasures: Option<Erasures>,
     /// The CDP's picture is complete up to this instant of the CRM's clock.
     pub complete_as_of: Option<Timestamp>,
     /// The counts of both sides, at the end of the run.

@@ -1,9 +1,9 @@
 //! Everything that must be right before the first record is read.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use super::RunSpec;
 use super::stop::Stop;
+use super::{RunSpec, erasable};
 use crate::api::common::Outcome;
 use crate::api::mapping_version::LegalBasis;
 use crate::api::sync_pipeline::{Deletes, Watermark};
@@ -42,6 +42,13 @@ pub(super) struct Connected {
 /// Compiles the stream's part of the mapping, and reads the keys that it hashes with; an error lists everything that is wrong
 /// with it.
 pub(super) fn compile(spec: &RunSpec, secrets: &Secrets) -> Result<Plan, Stop> {
+    let unerasable = erasable::of_stream(&spec.stream, &spec.mapping, &spec.sink);
+    if !unerasable.is_empty() {
+        return Err(Stop::new(
+            Outcome::ConfigurationInvalid,
+            format!("stream {}: deletes: {}", spec.stream.name, unerasable.join("; ")),
+        ));
+    }
     let mut plan = Plan::compile(&spec.mapping, &spec.stream.object, &spec.sink).map_err(|errors| {
         Stop::new(
             Outcome::ConfigurationInvalid,
@@ -62,9 +69,14 @@ pub(super) fn compile_keys(spec: &RunSpec, plan: &Plan) -> Result<Option<Plan>, 
     if !plan.reads_keys_first() {
         return Ok(None);
     }
+    compile_identities(spec).map(Some)
+}
+
+/// Compiles what tells whose record it is, and what that goes on as.
+pub(super) fn compile_identities(spec: &RunSpec) -> Result<Plan, Stop> {
     let keys = Plan::compile_keys(&spec.mapping, &spec.stream.object, &spec.sink);
     // What a whole mapping compiles with, a part of it compiles with.
-    keys.map(Some).map_err(|errors| {
+    keys.map_err(|errors| {
         Stop::new(
             Outcome::ConfigurationInvalid,
             format!("mapping {} does not compile: {}", mapping_name(spec), listed(&errors)),
@@ -125,6 +137,13 @@ pub(super) fn open(spec: &RunSpec, mut tracked: Vec<TrackedKey>) -> Result<Opene
         );
     }
     store.name_purposes(purposes(spec));
+    store.erase_deleted(spec.stream.deletes == Deletes::Erase, Timestamp::now())?;
+    if store.erasures_left() > 0 {
+        notes.push(format!(
+            "{} deleted records were not erased yet where the stream went before; ask for their erasure there by hand",
+            store.erasures_left()
+        ));
+    }
     let in_doubt = store.begin_delivering()?;
     // Made lasting before anything is read, so that a run after a kill does not have to decide again.
     store.commit()?;
@@ -173,7 +192,7 @@ pub(super) fn selection(spec: &RunSpec, plan: &Plan, watermark: Option<&Watermar
         fields: plan.fields().to_vec(),
         // A look-back to before the beginning of time reads everything.
         from: watermark.and_then(|watermark| watermark.stamp.checked_sub(look_back).ok()),
-        deleted: spec.stream.deletes == Deletes::Suppress,
+        deleted: spec.stream.deletes != Deletes::Ignore,
     }
 }
 

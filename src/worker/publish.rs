@@ -147,6 +147,9 @@ fn progress_fields(progress: &Progress) -> Vec<(&'static str, Value)> {
     if let Some(instant) = progress.complete_as_of {
         fields.push(("completeAsOf", json!(instant.to_string())));
     }
+    if let Some(erasures) = progress.erasures {
+        fields.push(("erasures", json!(erasures)));
+    }
     if let Some(reconciliation) = &progress.reconciliation {
         fields.push(("reconciliation", json!(reconciliation)));
     }

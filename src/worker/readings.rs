@@ -15,7 +15,7 @@ use super::stop::Stop;
 use super::sync::{Report, blocking, stages};
 use super::transform::{Reading, Rules};
 use super::{Publish, RunSpec};
-use crate::api::sync_pipeline::FillRates;
+use crate::api::sync_pipeline::{Deletes, FillRates};
 use crate::consent::Gate;
 use crate::identity::Secret;
 use crate::mapping::Plan;
@@ -51,11 +51,15 @@ impl<P: Publish> Readings<'_, P> {
         let keys = prepare::compile_keys(self.spec, &plan)?;
         let selection = prepare::selection(self.spec, &plan, from.as_ref());
         let mut rules = self.rules(plan);
+        let known = [
+            (store.keeps_ends(), Which::Ended),
+            (store.keeps_returned(), Which::Returned),
+        ];
+        let known = known.into_iter().filter(|(any, _)| *any);
         let records = Reads {
-            by_ids: match store.keeps_ends() {
-                true => Some(self.by_ids(Which::Ended, &selection, &store)?),
-                false => None,
-            },
+            by_ids: known
+                .map(|(_, which)| self.by_ids(which, &selection, &store))
+                .collect::<Result<_, _>>()?,
             extract: Some(self.source.extract(selection.clone())),
         };
         let Some(keys) = keys else {
@@ -64,7 +68,7 @@ impl<P: Publish> Readings<'_, P> {
         };
         let keys_selection = prepare::selection(self.spec, &keys, from.as_ref());
         let keys_reads = Reads {
-            by_ids: None,
+            by_ids: Vec::new(),
             extract: Some(self.source.extract(keys_selection)),
         };
         let keys_rules = Rules {
@@ -88,7 +92,7 @@ impl<P: Publish> Readings<'_, P> {
         for forced in [true, false] {
             rules.reading = Reading::Again { forced };
             let reads = Reads {
-                by_ids: Some(self.by_ids(Which::Again { forced }, &selection, &store)?),
+                by_ids: vec![self.by_ids(Which::Again { forced }, &selection, &store)?],
                 extract: None,
             };
             let again;
@@ -169,6 +173,7 @@ impl<P: Publish> Readings<'_, P> {
             sink: self.sink.clone(),
             empty: self.empty,
             in_doubt: self.in_doubt,
+            erases: spec.stream.deletes == Deletes::Erase,
             reading: Reading::Records,
             settled_as_of: None,
             secret: self.secret.clone(),

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::checkpoint::{self, Told};
+use super::erase::{self, Erasing};
 use super::extract::{self, Extracted, Reads};
 use super::prepare::{self, Connected, Opened};
 use super::readings::{Ended, Readings};
@@ -73,6 +74,7 @@ pub async fn sync(
         watermark: progress.watermark,
         complete_as_of: progress.complete_as_of,
         dead_letters: progress.dead_letters,
+        erasures: progress.erasures,
         reconciliation: progress.reconciliation,
         schema: report.schema,
         fill: report.fill,
@@ -101,7 +103,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    fn note(&mut self, note: String) {
+    pub(super) fn note(&mut self, note: String) {
         tracing::warn!("{note}");
         self.notes.push(note);
     }
@@ -178,7 +180,13 @@ async fn run(
             } else {
                 reconcile(&source, spec, standing, report).await;
             }
-            Ok(())
+            let erasing = Erasing {
+                spec,
+                source: &source,
+                sink: &sink,
+                shutdown,
+            };
+            erase::run(&erasing, store, report).await
         }
         Ok(Extracted::Cut) => Err(interrupted()),
         Err(stop) => Err(stop),
@@ -375,7 +383,7 @@ fn defect(stage: &str, error: &JoinError) -> Stop {
     Stop::defect(stage)
 }
 
-fn interrupted() -> Stop {
+pub(super) fn interrupted() -> Stop {
     Stop::new(
         Outcome::Interrupted,
         "told to stop before the end; the next run goes on from the watermark",

@@ -18,7 +18,7 @@ use crate::identity::{self, Resolved, Secret};
 use crate::mapping::{Filled, Plan};
 use crate::record::Record;
 use crate::sink::{Batch, Sink};
-use crate::state::{Entries, Entry, Fate, Known, Reader, Snapshot};
+use crate::state::{Entries, Entry, ErasureNote, Fate, Known, Reader, Snapshot};
 
 /// A parcel goes on at the latest when it holds so many records, for those that become no call.
 const RECORDS: usize = 2_000;
@@ -42,9 +42,11 @@ pub(super) struct Rules {
     pub(super) sink: Sink,
     /// Whether the store knew no record when the run began.
     pub(super) empty: bool,
-    /// Whether the CDP may hold what the store does not know of. A suppression is then sent also where the CDP was told of it
-    /// before: the record may have been activated since, by a run that was cut off.
+    /// Whether the CDP may hold what the store does not know of, from a run that was cut off. A suppression is then sent also where
+    /// the CDP was told of it before, and so is a record that was changed and is what it was.
     pub(super) in_doubt: bool,
+    /// Whether the stream has deleted people erased.
+    pub(super) erases: bool,
     /// Which reading of the stream this is.
     pub(super) reading: Reading,
     /// Records with a later stamp were modified after the run had read the keys: the next run must read them again.
@@ -190,9 +192,13 @@ impl Work<'_> {
         let resolved = self.resolve(record, context)?;
         // Taken out for as long as the record is worked on, so that its buffer is used again.
         let known = mem::take(&mut self.known);
-        let verdict = self
-            .judge
-            .judge(record, resolved, found.then_some(&known), context.extracted_at);
+        let erased = record.deleted && found && self.rules.erases && context.snapshot.is_erased(&record.id)?;
+        let verdict = if erased {
+            self.judge.leave_erased(&known)
+        } else {
+            self.judge
+                .judge(record, resolved, found.then_some(&known), context.extracted_at)
+        };
         if let Some(successor) = self.rules.plan.successor(record)
             && verdict.fate != Fate::Unchanged
         {
@@ -290,6 +296,7 @@ impl Work<'_> {
             counted: known.is_some_and(|known| known.epoch == self.rules.epoch && known.is_of(record.stamp)),
             had_letter,
             consent_end: verdict.consent_end,
+            erasure: self.erasure(record),
             grounds: (self.rules.plan.entity() != Entity::Account).then_some(&self.judge.grounds),
         };
         match verdict.letter {
@@ -298,6 +305,17 @@ impl Work<'_> {
         }
         self.in_flight.insert(&record.id, self.parcel.number);
         Ok(())
+    }
+
+    /// What the reading of the record says of its erasure.
+    fn erasure(&self, record: &Record<'_>) -> ErasureNote {
+        if !record.deleted || self.rules.plan.successor(record).is_some() {
+            ErasureNote::Void
+        } else if self.rules.erases {
+            ErasureNote::Due
+        } else {
+            ErasureNote::Kept
+        }
     }
 
     /// Hands the parcel to the next stage, and begins another one in buffers that came back.

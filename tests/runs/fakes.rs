@@ -14,6 +14,9 @@ use axum::{Json, Router};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use crate::regulations::{self, Regulations};
 
 const PAGE: usize = 500;
 
@@ -42,9 +45,72 @@ struct Inner {
     stages: Mutex<Vec<String>>,
     /// What the CDP does with the next batches: whether it takes them before it fails.
     faults: Mutex<VecDeque<bool>>,
+    /// The requests that the CDP has seen, and from which one on it never answers.
+    requests: AtomicU64,
+    silence: Mutex<Option<Silence>>,
+    hung: Notify,
+    regulations: Regulations,
+}
+
+/// From a request on, the CDP never answers: what a run that is dropped then leaves is what a killed pod does.
+#[derive(Clone, Copy, Debug)]
+pub struct Silence {
+    /// The number of the request, from 1.
+    pub from: u64,
+    /// Whether the CDP takes that request.
+    pub taken: bool,
 }
 
 impl Fakes {
+    /// Never answers from a request on, counted from now; with none, always answers.
+    pub fn silent(&self, silence: Option<Silence>) {
+        self.0.requests.store(0, Ordering::Relaxed);
+        *self.0.silence.lock().expect("not poisoned") = silence;
+    }
+
+    /// Waits until a request gets no answer.
+    pub async fn hung(&self) {
+        self.0.hung.notified().await;
+    }
+
+    /// Counts a request that would change something, and never returns where it is not to be taken. Tells whether it gets no
+    /// answer once it is.
+    pub async fn heard(&self) -> bool {
+        let number = self.0.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let silence = *self.0.silence.lock().expect("not poisoned");
+        match silence {
+            Some(Silence { from, taken }) if number > from || number == from && !taken => self.hang().await,
+            Some(Silence { from, .. }) => number == from,
+            None => false,
+        }
+    }
+
+    /// Never answers.
+    pub async fn hang<T>(&self) -> T {
+        self.0.hung.notify_one();
+        std::future::pending().await
+    }
+
+    pub fn regulations(&self) -> &Regulations {
+        &self.0.regulations
+    }
+
+    /// Notes something among the calls that the CDP has taken.
+    pub fn note(&self, what: Value) {
+        self.0.calls.lock().expect("not poisoned").push(what);
+    }
+
+    /// Of these, who is in the CRM or goes on there as somebody else.
+    pub fn living(&self, ids: &[String]) -> Vec<String> {
+        let contacts = self.0.contacts.lock().expect("not poisoned");
+        let lives = |contact: &&Contact| !contact.deleted || contact.fields.contains_key("MasterRecordId");
+        let living = contacts
+            .iter()
+            .filter(|contact| ids.contains(&contact.id))
+            .filter(lives);
+        living.map(|contact| contact.id.clone()).collect()
+    }
+
     /// Has the picklist `Stage__c` offer these values.
     pub fn offer(&self, stages: &[&str]) {
         let stages = stages.iter().map(|stage| (*stage).to_owned()).collect();
@@ -62,7 +128,8 @@ impl Fakes {
             .route("/services/data/v62.0/query", get(query))
             .route("/services/data/v62.0/queryAll", get(query_all))
             .route("/v1/batch", post(batch))
-            .with_state(self.clone());
+            .with_state(self.clone())
+            .merge(regulations::routes(self));
         tokio::spawn(async move { axum::serve(listener, router).await });
         base
     }
@@ -251,6 +318,7 @@ async fn describe(State(fakes): State<Fakes>) -> Json<Value> {
 async fn batch(State(fakes): State<Fakes>, Json(body): Json<Value>) -> Response {
     let latency = fakes.0.latency.load(Ordering::Relaxed);
     tokio::time::sleep(Duration::from_millis(latency)).await;
+    let hangs = fakes.heard().await;
     let fault = fakes.0.faults.lock().expect("not poisoned").pop_front();
     if fault != Some(false) {
         let mut calls = body["batch"].as_array().cloned().unwrap_or_default();
@@ -259,6 +327,9 @@ async fn batch(State(fakes): State<Fakes>, Json(body): Json<Value>) -> Response 
             .for_each(|call| call["sentAt"] = body["sentAt"].clone());
         fakes.0.calls.lock().expect("not poisoned").extend(calls);
         fakes.0.batches.fetch_add(1, Ordering::Relaxed);
+    }
+    if hangs {
+        fakes.hang::<()>().await;
     }
     if fault.is_some() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();

@@ -1,7 +1,10 @@
 //! Whole runs against a CRM and a CDP of the tests' own: by the command line, and by the library's door.
 
 mod consent;
+mod erasure;
+mod erasure_histories;
 mod fakes;
 mod files;
 mod identity;
 mod library;
+mod regulations;

@@ -262,6 +262,7 @@ async fn report_run(client: &Client, job: &Job, words: &[String]) -> Result<()> 
         watermark: None,
         complete_as_of: Some(now),
         dead_letters: 0,
+        erasures: None,
         schema: None,
         fill: None,
         reconciliation: Some(Reconciliation {

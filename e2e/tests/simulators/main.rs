@@ -1,7 +1,9 @@
 //! The simulators hold to what their vendors publish.
 
+mod erasure;
 mod faults;
 mod oauth;
+mod regulations;
 mod replication;
 mod rest;
 mod segment;

@@ -11,7 +11,7 @@ use crate::api::{CdpSinkSpec, MappingVersionSpec, SyncPipeline};
 use crate::cli::files::Namespace;
 use crate::identity::{KeyHash, Remembered, Secret, Verdict};
 use crate::mapping::Plan;
-use crate::state::{Ledger, Whereabouts};
+use crate::state::{Erased, Ledger, Whereabouts};
 use crate::worker::resolve_mapping;
 
 /// A stream whose state is asked.
@@ -46,6 +46,9 @@ pub(super) struct Explanation {
     pub(super) delivered_at: Option<String>,
     pub(super) run: Option<String>,
     pub(super) dead_letter: Option<String>,
+    /// How the erasure of a deleted record stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) erasure: Option<String>,
     pub(super) keys: Vec<KeyExplained>,
     pub(super) goes_on_as: Option<LinkExplained>,
     pub(super) stands_for: Vec<LinkExplained>,
@@ -160,6 +163,17 @@ impl<'n> Place<'n> {
     }
 }
 
+/// How an erasure stands, in words.
+fn erasure(Erased { requested, status }: Erased) -> String {
+    match (requested, status) {
+        (None, _) => "is due, and the CDP has not taken it on yet".to_owned(),
+        (Some((regulation, at)), None) => format!("asked for {at}: regulation {regulation}, which has not ended"),
+        (Some((regulation, at)), Some(status)) => {
+            format!("asked for {at}: regulation {regulation}, which the CDP ended as {status}")
+        }
+    }
+}
+
 /// Joins what is remembered of a record with what the mapping says of its keys and of a trait.
 pub(super) fn explain(
     place: &Place<'_>,
@@ -193,6 +207,7 @@ pub(super) fn explain(
         mapping,
         delivered_at: found.delivered_at.map(|instant| instant.to_string()),
         run,
+        erasure: found.erasure.map(erasure),
         dead_letter: found.dead_letter.map(|(path, rule)| format!("{path}: {rule}")),
         keys,
         goes_on_as: found.link.map(|link| LinkExplained {

@@ -56,6 +56,9 @@ fn paragraph(text: &mut String, explanation: &Explanation) -> std::fmt::Result {
     if let Some(letter) = &explanation.dead_letter {
         writeln!(text, "  dead letter   {letter}")?;
     }
+    if let Some(erasure) = &explanation.erasure {
+        writeln!(text, "  erasure       {erasure}")?;
+    }
     if let Some(link) = &explanation.goes_on_as {
         let by = link
             .run

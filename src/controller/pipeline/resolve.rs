@@ -15,6 +15,7 @@ use crate::api::conditions::{READY, Reason, STALLED, is_true};
 use crate::api::sync_pipeline::ResolvedMapping;
 use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
 use crate::mapping::CompileError;
+use crate::worker::unerasable;
 
 /// A pipeline whose references hold.
 pub struct Resolved {
@@ -92,6 +93,10 @@ pub fn resolve(pipeline: &SyncPipeline, observed: &Observed, now: Timestamp) -> 
         .as_ref()
         .map_err(|error| Obstacle::mend(Reason::MappingNotFound, error.to_string()))?;
     check_plans(mapping, &observed.plan_errors)?;
+    let unerasable = unerasable(&pipeline.spec, &mapping.spec, &sink.spec);
+    if !unerasable.is_empty() {
+        return Err(Obstacle::mend(Reason::ConfigurationInvalid, listed(&unerasable)));
+    }
     let status = source.status.as_ref();
     answers(
         Reason::SourceNotReady,
@@ -131,15 +136,19 @@ fn check_plans(mapping: &MappingVersion, errors: &[CompileError]) -> Result<(), 
     if errors.is_empty() {
         return Ok(());
     }
-    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
     Err(Obstacle::mend(
         Reason::MappingInvalid,
         format!(
             "MappingVersion {} does not serve this pipeline: {}",
             mapping.name_any(),
-            errors.join("; ")
+            listed(errors)
         ),
     ))
+}
+
+fn listed(errors: &[CompileError]) -> String {
+    let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    errors.join("; ")
 }
 
 /// A source or a sink that was never found well, or that waits for a person, gets no run. One that is only away does: a run

@@ -2,6 +2,7 @@
 
 mod calls;
 mod delivery;
+mod privacy;
 
 use std::collections::BTreeMap;
 

@@ -7,6 +7,9 @@
 //! | `GET /_control/profiles/{userId}` | `{"userId", "anonymousIds", "traits", "consent": {"categoryPreferences": {…}}, "externalIds", "groups": {"001…": {…}}, "events": {"identify": 2}, "lastMessageId"}`, or 404 |
 //! | `GET /_control/users` | the user ids of all events |
 //! | `GET /_control/rejected` | `[{"reason", "messageId", "userId"}]` |
+//! | `GET /_control/regulations` | the regulations as the API lists them, oldest first |
+//! | `PUT /_control/regulations/{id}` | `"FINISHED"`: a regulation that is finished has erased or suppressed its people |
+//! | `POST /_control/regulations/finish` | finishes all that run; `{"finished": n}` |
 //! | `PUT /_control/config` | `{"writeKeys": ["k"], "requestsPerSecond": 10}`: an empty list takes every key; `null` lifts the limit |
 //! | `POST /_control/reset` | forgets events, ids, refusals and requests |
 //! | `/_control/faults`, `/_control/requests` | see [`faults`](super::super::faults), [`received`](super::super::received) |
@@ -18,9 +21,10 @@ use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Workspace;
+use super::regulations::Status;
 use super::store::Filter;
 
 #[derive(Deserialize)]
@@ -50,6 +54,15 @@ pub fn routes(workspace: &Arc<Workspace>) -> Router {
             get(async |State(workspace): Shared, Query(filter): Query<Filter>| Json(workspace.store.events(&filter))),
         )
         .route("/_control/profiles/{user}", get(profile))
+        .route(
+            "/_control/regulations",
+            get(async |State(workspace): Shared| Json(workspace.regulations.list())),
+        )
+        .route("/_control/regulations/{id}", put(regulate))
+        .route(
+            "/_control/regulations/finish",
+            post(async |State(workspace): Shared| Json(json!({"finished": workspace.finish_all()}))),
+        )
         .route("/_control/config", put(configure))
         .route(
             "/_control/reset",
@@ -60,6 +73,18 @@ pub fn routes(workspace: &Arc<Workspace>) -> Router {
 
 async fn profile(State(workspace): State<Arc<Workspace>>, Path(user): Path<String>) -> Result<Json<Value>, StatusCode> {
     workspace.store.profile(&user).map(Json).ok_or(StatusCode::NOT_FOUND)
+}
+
+async fn regulate(
+    State(workspace): State<Arc<Workspace>>,
+    Path(id): Path<String>,
+    Json(status): Json<Status>,
+) -> StatusCode {
+    if workspace.set_status(&id, status) {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::NOT_FOUND
+    }
 }
 
 async fn configure(State(workspace): State<Arc<Workspace>>, Json(setting): Json<Setting>) {

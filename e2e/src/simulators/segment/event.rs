@@ -101,6 +101,8 @@ pub enum Refusal {
     MissingGroupId,
     MissingPreviousId,
     MessageIdTooLong,
+    /// By a regulation: <https://segment.com/docs/privacy/user-deletion-and-suppression/#suppression-support>.
+    SuppressedUser,
 }
 
 /// A `messageId` has fewer than 100 characters.

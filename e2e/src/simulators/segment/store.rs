@@ -46,6 +46,7 @@ struct Kept {
     seen: HashSet<u128>,
     events: Vec<Event>,
     by_user: HashMap<Box<str>, Vec<u32>>,
+    suppressed: HashSet<String>,
 }
 
 /// `received = accepted + rejected`, `accepted = distinct + duplicates`; `byType` counts the distinct ones.
@@ -220,6 +221,30 @@ impl Store {
             "events": profile.events,
             "lastMessageId": profile.last_message,
         }))
+    }
+
+    /// Forgets what the user's events held, and who they were of.
+    pub fn erase(&self, user: &str) {
+        let mut kept = self.kept();
+        let kept = &mut *kept;
+        for place in kept.by_user.remove(user).unwrap_or_default() {
+            let event = &mut kept.events[place as usize];
+            (event.user, event.body, event.shared) = (None, "{}".into(), None);
+        }
+    }
+
+    /// Has a user's events be lost from now on, or taken again.
+    pub fn suppress(&self, user: &str, suppressed: bool) {
+        let mut kept = self.kept();
+        if suppressed {
+            kept.suppressed.insert(user.to_owned());
+        } else {
+            kept.suppressed.remove(user);
+        }
+    }
+
+    pub fn is_suppressed(&self, user: &str) -> bool {
+        self.kept().suppressed.contains(user)
     }
 
     /// The users that any event named, in no order.

@@ -167,6 +167,11 @@ fn batch(workspace: &Workspace, headers: &HeaderMap, body: &Bytes) -> Result<(),
 }
 
 fn take(workspace: &Workspace, head: &Head<'_>, endpoint: Option<Kind>, body: &str, delivery: &Delivery) {
+    let user = head.user_id.as_deref();
+    if user.is_some_and(|user| workspace.store.is_suppressed(user)) {
+        workspace.store.refuse(Refusal::SuppressedUser, Some(head));
+        return;
+    }
     match accept(head, endpoint) {
         Ok(kind) => workspace.store.accept(kind, head, body, delivery),
         Err(reason) => workspace.store.refuse(reason, Some(head)),
@@ -175,12 +180,14 @@ fn take(workspace: &Workspace, head: &Head<'_>, endpoint: Option<Kind>, body: &s
 
 /// The user name of Basic authentication, or the body's. The colon may be missing, for old clients' sake.
 fn write_key(headers: &HeaderMap, in_body: Option<&str>) -> Option<String> {
-    let basic = || {
-        let authorization = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-        let pair = String::from_utf8(STANDARD.decode(authorization.strip_prefix("Basic ")?).ok()?).ok()?;
-        Some(pair.split_once(':').map_or(pair.clone(), |(key, _)| key.to_owned()))
-    };
-    basic()
+    user_name(headers)
         .or_else(|| in_body.map(str::to_owned))
         .filter(|key| !key.is_empty())
+}
+
+/// The user name of Basic authentication.
+pub fn user_name(headers: &HeaderMap) -> Option<String> {
+    let authorization = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let pair = String::from_utf8(STANDARD.decode(authorization.strip_prefix("Basic ")?).ok()?).ok()?;
+    Some(pair.split_once(':').map_or(pair.clone(), |(key, _)| key.to_owned()))
 }

@@ -14,7 +14,7 @@ use super::super::observe::Found;
 use super::*;
 use crate::api::MappingVersion;
 use crate::api::conditions::{CONSENT_CURRENT, FRESH, READY, RECONCILED, RECONCILING, STALLED, SUSPENDED, violations};
-use crate::api::sync_pipeline::{MappingCandidate, RUN_NOW};
+use crate::api::sync_pipeline::{Deletes, MappingCandidate, RUN_NOW};
 use crate::worker::UnresolvedMapping;
 
 /// Decides, and holds what is decided to the rules of conditions.
@@ -486,6 +486,26 @@ fn what_is_missing_is_said_and_starts_nothing() {
     for (change, reason, stalled) in cases {
         assert_eq!(missing(change), (reason.to_owned(), stalled.to_owned(), 0));
     }
+}
+
+#[test]
+fn a_stream_that_erases_where_the_sink_names_no_privacy_api_waits_for_a_person() {
+    let mut erasing = pipeline(Value::Null);
+    erasing.spec.streams[0].deletes = Deletes::Erase;
+    let decision = decide(&erasing, &observed(), at("08:00:01"));
+    let told: Vec<_> = [READY, STALLED].map(|kind| condition(&decision, kind)).into();
+    assert_eq!(told[0].1, "ConfigurationInvalid");
+    assert_eq!((told[1].0, decision.work.len()), ("True", 0));
+    let stalled = decision
+        .status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == STALLED);
+    let words = &stalled.unwrap().message;
+    assert!(
+        words.starts_with("spec.streams[0].deletes: Erase needs spec.segment.privacyApi of the CdpSink"),
+        "{words}"
+    );
 }
 
 #[test]
