@@ -174,10 +174,6 @@ async fn history(steps: &[Step]) -> Result<(), TestCaseError> {
         }
     }
     setting.fakes.regulations().fail([]);
-    // A change that was undone while a run was cut off between the two is not noticed: the store takes the CDP to have what it
-    // had. So each one is changed once more.
-    let living = (0..RECORDS).filter(|number| truth[*number] == Truth::Lives);
-    living.for_each(|number| setting.edit(number));
     // One asks, one learns of the end, one delivers who has returned.
     for last in 0..4 {
         epoch += 1;
