@@ -20,7 +20,6 @@ use super::job_template::JobTemplate;
     namespaced,
     status = "CdpSinkStatus",
     derive = "PartialEq",
-    cel,
     doc = "One customer data platform: its connection, how it identifies people, and what it may hold.",
     printcolumn(
         name = "Ready",

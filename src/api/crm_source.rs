@@ -23,7 +23,6 @@ use super::job_template::JobTemplate;
     namespaced,
     status = "CrmSourceStatus",
     derive = "PartialEq",
-    cel,
     doc = "One CRM org or portal: its connection, its credentials, and how often it is probed.",
     printcolumn(
         name = "Ready",

@@ -34,7 +34,6 @@ pub const RUN_NOW: &str = "ferrygate.io/run-now";
     namespaced,
     status = "SyncPipelineStatus",
     derive = "PartialEq",
-    cel,
     doc = "A CRM source, a CDP sink, a mapping, and the streams that flow between them.",
     printcolumn(
         name = "Ready",

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Every arrow is a bounded channel: a slow stage holds up the ones before it, and memory does not grow with the number of
-//! records. What waits to be sent, or to be sent again, meets the gate's clock once more on the wire. A stage that ends, for whatever reason, closes its channels, and so the others end as well; what was acknowledged
-//! by then is checkpointed.
+//! records. What becomes of a record is decided in `judge`. What waits to be sent, or to be sent again, meets the gate's clock
+//! once more on the wire. A stage that ends, for whatever reason, closes its channels, and so the others end as well; what was
+//! acknowledged by then is checkpointed. After the stages, `erase` asks the CDP to forget whom the CRM has deleted.
 
 mod by_id;
 mod checkpoint;

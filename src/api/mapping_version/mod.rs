@@ -40,7 +40,6 @@ pub use transform::{AmbiguousTime, CountryCode, LanguageCode, Otherwise, Roundin
     namespaced,
     status = "MappingVersionStatus",
     derive = "PartialEq",
-    cel,
     doc = "One version of one named mapping from a CRM to the canonical entities. Immutable: a change is a new version.",
     printcolumn(name = "Mapping", type_ = "string", json_path = ".spec.mapping"),
     printcolumn(name = "Version", type_ = "string", json_path = ".spec.version"),
