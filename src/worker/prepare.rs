@@ -55,24 +55,30 @@ pub(super) fn compile(spec: &RunSpec, secrets: &Secrets) -> Result<Plan, Stop> {
             format!("mapping {} does not compile: {}", mapping_name(spec), listed(&errors)),
         )
     })?;
+    read_keys(spec, &mut plan, secrets)?;
+    Ok(plan)
+}
+
+fn read_keys(spec: &RunSpec, plan: &mut Plan, secrets: &Secrets) -> Result<(), Stop> {
     plan.read_keys(secrets).map_err(|error| {
         Stop::new(
             Outcome::ConfigurationInvalid,
             format!("mapping {}: {error}", mapping_name(spec)),
         )
-    })?;
-    Ok(plan)
+    })
 }
 
 /// Compiles what the reading of a stream's keys needs, where they must be read before its records.
-pub(super) fn compile_keys(spec: &RunSpec, plan: &Plan) -> Result<Option<Plan>, Stop> {
+pub(super) fn compile_keys(spec: &RunSpec, plan: &Plan, secrets: &Secrets) -> Result<Option<Plan>, Stop> {
     if !plan.reads_keys_first() {
         return Ok(None);
     }
-    compile_identities(spec).map(Some)
+    let mut keys = compile_identities(spec)?;
+    read_keys(spec, &mut keys, secrets)?;
+    Ok(Some(keys))
 }
 
-/// Compiles what tells whose record it is, and what that goes on as.
+/// Compiles what tells whose record it is, and what that goes on as. What hashes with a key makes nothing yet.
 pub(super) fn compile_identities(spec: &RunSpec) -> Result<Plan, Stop> {
     let keys = Plan::compile_keys(&spec.mapping, &spec.stream.object, &spec.sink);
     // What a whole mapping compiles with, a part of it compiles with.

@@ -19,6 +19,7 @@ use crate::api::sync_pipeline::{Deletes, FillRates};
 use crate::consent::Gate;
 use crate::identity::Secret;
 use crate::mapping::Plan;
+use crate::secrets::Secrets;
 use crate::sink::Sink;
 use crate::source::{Selection, Source};
 use crate::state::Store;
@@ -29,6 +30,7 @@ pub(super) type Ended = (Store, Result<Extracted, Stop>);
 /// What all readings of a run go by.
 pub(super) struct Readings<'a, P> {
     pub(super) spec: &'a RunSpec,
+    pub(super) secrets: &'a Secrets,
     pub(super) source: &'a Source,
     pub(super) sink: &'a Sink,
     pub(super) publisher: &'a P,
@@ -48,7 +50,7 @@ impl<P: Publish> Readings<'_, P> {
     pub(super) async fn all(&self, mut store: Store, plan: Plan, report: &mut Report) -> Result<Ended, Stop> {
         // A key that was not tracked before is known of no record that the watermark has passed.
         let from = report.progress.watermark.clone().filter(|_| self.knows_keys);
-        let keys = prepare::compile_keys(self.spec, &plan)?;
+        let keys = prepare::compile_keys(self.spec, &plan, self.secrets)?;
         let selection = prepare::selection(self.spec, &plan, from.as_ref());
         let mut rules = self.rules(plan);
         let known = [

@@ -154,6 +154,7 @@ async fn run(
     }
     let readings = Readings {
         spec,
+        secrets,
         source: &source,
         sink: &sink,
         publisher,

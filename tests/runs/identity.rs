@@ -91,6 +91,31 @@ fn verdict<'v>(explanation: &'v Value, kind: &str) -> &'v str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_hashed_with_a_secret_is_counted_delivered_and_explained_like_any_other() {
+    let setting = Setting::with(4).await;
+    let path = setting.folder.path().join("all.yaml");
+    let manifests = std::fs::read_to_string(&path).expect("manifests");
+    let (plain, hashed) = (
+        "{lower: {}}], blockWhenSharedBy: 3",
+        "{lower: {}}, {hmacSha256: {secretKeyRef: {name: credentials, key: clientSecret}}}], blockWhenSharedBy: 3",
+    );
+    assert!(manifests.contains(plain));
+    std::fs::write(&path, manifests.replace(plain, hashed)).expect("written");
+    for number in 0..3 {
+        setting.set(number, "Email", "office@example.com");
+    }
+    let mut run = setting.run().await;
+    run.sort();
+    let shared: Vec<_> = run.iter().map(|(_, number, id)| (*number, id.is_some())).collect();
+    assert_eq!(shared, [(0, false), (1, false), (2, false), (3, true)]);
+    let id = run[3].2.as_deref().expect("an id");
+    assert_eq!((id.len(), id.contains('@')), (64, false));
+
+    let (explanations, _) = setting.explain(&["--identity", "email=person3@example.com"]).await;
+    assert_eq!(explanations[0]["record"], json!(setting.fakes.id(3)), "{explanations}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_too_many_share_is_withdrawn_from_all_and_one_that_was_given_up_is_not_taken_over() {
     let setting = Setting::with(6).await;
     setting.set(0, "Email", "office@example.com");

@@ -155,11 +155,16 @@ impl<'n> Place<'n> {
     /// The hash of a value, as the mapping's transforms leave it where the sink takes the kind.
     pub(super) fn hash(&self, kind: &str, value: &str) -> Result<KeyHash, ExplainError> {
         let secret = self.secret()?;
-        let transformed = match (self.mapping(None), self.sink()) {
-            (Some((mapping, _)), Some(sink)) => self.plan(mapping, sink)?.key_value(kind, value),
-            _ => None,
+        let (Some((mapping, _)), Some(sink)) = (self.mapping(None), self.sink()) else {
+            return Ok(secret.hash(kind, value));
         };
-        Ok(secret.hash(kind, transformed.as_deref().unwrap_or(value)))
+        let mut plan = self.plan(mapping, sink)?;
+        let keys = plan.read_keys(&self.namespace.secrets());
+        match (plan.key_value(kind, value), keys) {
+            (Some(transformed), _) => Ok(secret.hash(kind, &transformed)),
+            (None, Err(error)) => Err(error.into()),
+            (None, Ok(())) => Ok(secret.hash(kind, value)),
+        }
     }
 }
 

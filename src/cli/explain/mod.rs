@@ -17,6 +17,7 @@ use super::files::{FilesError, Manifests, Namespace};
 use crate::api::SyncPipeline;
 use crate::api::common::exit;
 use crate::identity::SecretError;
+use crate::secrets;
 use crate::source::SourceError;
 use crate::state::StateError;
 
@@ -85,6 +86,8 @@ enum ExplainError {
     State(#[from] StateError),
     #[error("{0}; a value can be looked up, or revealed, only by an asker who may read that key")]
     Secret(#[from] SecretError),
+    #[error("{0}; the mapping hashes values of this kind with that key, and they can't be looked up without it")]
+    Key(#[from] secrets::SecretError),
     #[error("the record's values could not be read from the CRM: {0}")]
     Source(#[from] SourceError),
     #[error("mapping {mapping} does not compile: {errors}; `ferrygate explain` needs it as it was delivered")]

@@ -15,8 +15,9 @@ pub(super) async fn reveal(place: &Place<'_>, explanation: &mut Explanation) -> 
     let (Some(source), Some((mapping, _)), Some(sink)) = (source, mapping, place.sink()) else {
         return Ok(());
     };
-    let plan = place.plan(mapping, sink)?;
-    let source = Source::connect(&source.spec, &place.namespace.secrets()).await?;
+    let (mut plan, secrets) = (place.plan(mapping, sink)?, place.namespace.secrets());
+    plan.read_keys(&secrets)?;
+    let source = Source::connect(&source.spec, &secrets).await?;
     let selection = Selection {
         object: explanation.object.clone(),
         fields: plan.fields().to_vec(),
