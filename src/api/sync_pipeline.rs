@@ -124,7 +124,8 @@ pub struct Stream {
     #[serde(default)]
     pub deletes: Deletes,
     /// How far behind its watermark a run begins to read, for transactions that committed late; what was delivered
-    /// already is recognised and not sent again.
+    /// already is recognised and not sent again. Where the CRM tells when its oldest open transaction began (Salesforce does, for
+    /// objects that can be replicated), the watermark waits for it, and this is a second net.
     #[serde(default = "default_look_back")]
     #[schemars(length(max = 32), regex(pattern = super::common::DURATION))]
     pub look_back: Duration,

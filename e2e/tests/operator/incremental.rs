@@ -7,6 +7,7 @@ use ferrygate::api::SyncPipeline;
 use ferrygate::cli::run_now;
 use ferrygate_e2e::cluster::until::until;
 use ferrygate_e2e::tenant::{Simulated, Tenant};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{manifests, tenant};
@@ -15,23 +16,33 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A tenant whose first run has ended.
 async fn synced(namespace: &str, every: &str) -> Result<Tenant> {
+    synced_by(
+        namespace,
+        manifests::pipeline("people", "org", "workspace", "contact", every),
+    )
+    .await
+}
+
+/// A tenant with this pipeline, whose first run has ended.
+async fn synced_by(namespace: &str, pipeline: Value) -> Result<Tenant> {
     let tenant = tenant(namespace).await?;
     tenant
-        .tell(Simulated::Salesforce, "POST", "seed", &json!({"contacts": 20}))
+        .tell(
+            Simulated::Salesforce,
+            "POST",
+            "seed",
+            &json!({"contacts": 20, "to": ago(20)}),
+        )
         .await?;
-    tenant
-        .apply(&manifests::whole(manifests::pipeline(
-            "people",
-            "org",
-            "workspace",
-            "contact",
-            every,
-        )))
-        .await?;
+    tenant.apply(&manifests::whole(pipeline)).await?;
     tenant
         .until_pipeline("people", PATIENCE, "the first run", |pipeline| runs(pipeline) >= 1)
         .await?;
     Ok(tenant)
+}
+
+fn ago(minutes: i64) -> String {
+    (Timestamp::now() - SignedDuration::from_mins(minutes)).to_string()
 }
 
 /// The number of the stream's last run.
@@ -42,30 +53,46 @@ fn runs(pipeline: &SyncPipeline) -> i64 {
 }
 
 #[tokio::test]
-async fn a_record_that_is_committed_after_the_watermark_passed_it_arrives_once() -> Result<()> {
-    let tenant = synced("late-commit", "4s").await?;
+async fn a_record_that_is_committed_long_after_it_was_stamped_arrives_once() -> Result<()> {
+    // Nothing but the org's word on its open transactions holds the watermark back.
+    let mut pipeline = manifests::pipeline("people", "org", "workspace", "contact", "4s");
+    pipeline["spec"]["streams"][0]["lookBack"] = json!("0s");
+    let tenant = synced_by("late-commit", pipeline).await?;
     let created = json!({"op": "create", "object": "Contact", "fields": {"LastName": "Late"}});
     tenant
         .tell(
             Simulated::Salesforce,
             "POST",
             "transactions",
-            &json!({"name": "late", "changes": [created]}),
+            &json!({"name": "late", "started": ago(10), "changes": [created]}),
         )
         .await?;
-    // Another record moves the watermark past the open transaction's stamp.
+    // Another record is modified after that, and delivered.
     let users = tenant.get(Simulated::Segment, "users").await?;
     let update = json!({"op": "update", "id": users[0], "fields": {"Email": "passing@example.com"}});
     let changed = tenant
-        .tell(Simulated::Salesforce, "POST", "changes", &json!({"changes": [update]}))
+        .tell(
+            Simulated::Salesforce,
+            "POST",
+            "changes",
+            &json!({"at": ago(5), "changes": [update]}),
+        )
         .await?;
     let passing = changed["ids"][0].as_str().context("an id")?.to_owned();
+    let path = format!("events?userId={passing}&type=identify");
+    until(PATIENCE, "the change to arrive", async || {
+        let events = tenant.get(Simulated::Segment, &path).await?;
+        Ok((events["events"].as_array().map(Vec::len) == Some(2)).then_some(()))
+    })
+    .await?;
     let passed = tenant
-        .until_pipeline("people", PATIENCE, "the watermark to move", |pipeline| {
-            let mut streams = pipeline.status.iter().flat_map(|status| &status.streams);
-            streams.any(|stream| stream.watermark.as_ref().is_some_and(|mark| mark.id == passing))
+        .until_pipeline("people", PATIENCE, "one more run", {
+            let seen = runs(&tenant.pipeline("people").await?) + 1;
+            move |pipeline| runs(pipeline) >= seen
         })
         .await?;
+    let mut streams = passed.status.iter().flat_map(|status| &status.streams);
+    assert!(!streams.any(|stream| stream.watermark.as_ref().is_some_and(|mark| mark.id == passing)));
     let committed = tenant
         .tell(Simulated::Salesforce, "POST", "transactions/late/commit", &Value::Null)
         .await?;
@@ -79,7 +106,7 @@ async fn a_record_that_is_committed_after_the_watermark_passed_it_arrives_once()
     })
     .await?;
 
-    // Runs that read it again in their look-back send nothing more.
+    // Runs that read it again, until the watermark has passed it, send nothing more.
     let seen = runs(&passed) + 3;
     tenant
         .until_pipeline("people", PATIENCE, "more runs", |pipeline| runs(pipeline) >= seen)

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::client::{Client, Failure};
 use super::page::{Layout, Page};
+use super::replication;
 use super::soql::{self, Start};
 use crate::api::common::Outcome;
 use crate::source::{ObjectDescription, Selection, SourceError};
@@ -23,12 +24,14 @@ pub(super) struct Cursor {
     pub stamp: &'static str,
     /// Whether records are kept for a time after they were deleted.
     pub deletable: bool,
+    /// Whether the org tells up to when all transactions that wrote such objects have ended.
+    pub replicateable: bool,
 }
 
 impl Cursor {
     /// The cursor field is asked of the description, not assumed: not every object has `SystemModstamp`, and not every one may
     /// be filtered by it.
-    pub fn of(description: &ObjectDescription) -> Result<Cursor, SourceError> {
+    pub fn of(description: &ObjectDescription, replicateable: bool) -> Result<Cursor, SourceError> {
         let field = |name: &str| {
             description
                 .fields
@@ -51,6 +54,7 @@ impl Cursor {
         Ok(Cursor {
             stamp,
             deletable: field("IsDeleted").is_some(),
+            replicateable,
         })
     }
 }
@@ -71,13 +75,11 @@ impl Org {
     }
 
     /// Keeps what a description tells of the cursor.
-    pub fn learn(&self, description: &ObjectDescription) {
-        if let Ok(cursor) = Cursor::of(description) {
-            self.cursors
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(description.object.to_lowercase(), cursor);
-        }
+    pub fn learn(&self, object: &str, cursor: Cursor) {
+        self.cursors
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(object.to_lowercase(), cursor);
     }
 
     /// The object's cursor; the object is described where it wasn't yet.
@@ -90,7 +92,10 @@ impl Org {
             .copied();
         match known {
             Some(cursor) => Ok(cursor),
-            None => Cursor::of(&super::describe(self, object).await?),
+            None => {
+                let (description, replicateable) = super::describe(self, object).await?;
+                Cursor::of(&description, replicateable)
+            }
         }
     }
 }
@@ -189,6 +194,12 @@ async fn read(
     let cursor = org.cursor(object).await?;
     let deleted = (selection.deleted && cursor.deletable).then_some("IsDeleted");
     let layout = Arc::new(Layout::new(&selection.fields, cursor.stamp, deleted));
+    // Asked before the records are, so that it holds for all of them.
+    let covered = if cursor.replicateable {
+        replication::covered(org, object).await?
+    } else {
+        None
+    };
     let query = |start: Start<'_>| {
         soql::target(
             &org.client.config.data_path,
@@ -198,7 +209,7 @@ async fn read(
     };
 
     let mut target = query(selection.from.map_or(Start::Everything, Start::At));
-    let (mut as_of, mut position, mut restarts, mut on_cursor) = (None, None, 0, false);
+    let (mut as_of, mut reached, mut position, mut restarts, mut on_cursor) = (None, None, None, 0, false);
     loop {
         let answered = org
             .client
@@ -217,8 +228,8 @@ async fn read(
                     restarts,
                     "the query's cursor is lost; asking again after the last record"
                 );
-                target = query(match (&position, selection.from) {
-                    (Some(position), _) => Start::After(position),
+                target = query(match (&reached, selection.from) {
+                    (Some(reached), _) => Start::After(reached),
                     (None, Some(from)) => Start::At(from),
                     (None, None) => Start::Everything,
                 });
@@ -228,11 +239,13 @@ async fn read(
             Err(failure) => return Err(failure.into()),
         };
         let as_of = *as_of.get_or_insert(asked_at);
-        page.settle(position.as_ref(), as_of);
-        if page.position() != position.as_ref() {
-            position = page.position().cloned();
+        if let Some(last) = page.last_until(as_of) {
+            reached = Some(last);
             restarts = 0;
         }
+        let safe = covered.map_or(as_of, |covered| as_of.min(covered));
+        position = page.last_until(safe).or(position);
+        page.settle(position.clone());
         let next = page.next.take();
         if pages.send(Ok((page, as_of))).await.is_err() {
             return Ok(());

@@ -2,8 +2,8 @@
 //!
 //! In the order in which data passes: [`config`] says where the org is, [`auth`] logs in, [`client`] makes requests, as many as
 //! [`share`] allows, and
-//! [`error`] tells what a refusal means, [`soql`] writes the queries, [`extract`] pages through them, and [`page`] decodes.
-//! [`by_id`] reads single records.
+//! [`error`] tells what a refusal means, [`soql`] writes the queries, [`replication`] tells how far they can be complete,
+//! [`extract`] pages through them, and [`page`] decodes. [`by_id`] reads single records.
 
 mod auth;
 mod by_id;
@@ -12,6 +12,7 @@ mod config;
 mod error;
 mod extract;
 mod page;
+mod replication;
 mod share;
 mod soql;
 mod stamp;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use client::{Client, Failure, PATIENCE};
 use config::Config;
 pub use extract::Extract;
-use extract::Org;
+use extract::{Cursor, Org};
 use jiff::Timestamp;
 pub use page::Page;
 use serde::Deserialize;
@@ -65,7 +66,11 @@ impl Salesforce {
     /// # Errors
     /// `SchemaDrifted` where the org has no such object.
     pub async fn describe(&self, object: &str) -> Result<ObjectDescription, SourceError> {
-        describe(&self.org, object).await
+        let (description, replicateable) = describe(&self.org, object).await?;
+        if let Ok(cursor) = Cursor::of(&description, replicateable) {
+            self.org.learn(object, cursor);
+        }
+        Ok(description)
     }
 
     /// What the last answer told of the daily API requests; asked for where none did yet. `None` where the user may not know.
@@ -138,6 +143,8 @@ impl Salesforce {
 #[derive(Deserialize)]
 struct Described {
     name: String,
+    #[serde(default)]
+    replicateable: bool,
     fields: Vec<DescribedField>,
 }
 
@@ -188,7 +195,8 @@ struct Counted {
     total_size: i64,
 }
 
-async fn describe(org: &Org, object: &str) -> Result<ObjectDescription, SourceError> {
+/// The object, and whether `updated/` can be asked for it.
+async fn describe(org: &Org, object: &str) -> Result<(ObjectDescription, bool), SourceError> {
     check_object(object)?;
     let target = format!("{}/sobjects/{object}/describe", org.client.config.data_path);
     let described: Described = org
@@ -209,8 +217,7 @@ async fn describe(org: &Org, object: &str) -> Result<ObjectDescription, SourceEr
         object: described.name,
         fields: described.fields.into_iter().map(field).collect(),
     };
-    org.learn(&description);
-    Ok(description)
+    Ok((description, described.replicateable))
 }
 
 /// The values that people can choose. A record may still hold one that is no longer offered.

@@ -124,20 +124,25 @@ impl Page {
     }
 
     /// The place up to which the extraction is complete with this page: the last record, in keyset order, that was not modified
-    /// since the query began. A record that is modified while the query is paged through keeps its place and shows its new
-    /// stamp; a watermark that followed that stamp would pass over records that are still to come.
+    /// since the query began, nor since a transaction began that was open then. A record that is modified while the query is
+    /// paged through keeps its place and shows its new stamp; a watermark that followed that stamp would pass over records that
+    /// are still to come.
     pub fn position(&self) -> Option<&Watermark> {
         self.position.as_ref()
     }
 
-    /// Settles [`Page::position`]: what stood before this page, and up to when stamps tell the keyset's order.
-    pub(super) fn settle(&mut self, before: Option<&Watermark>, as_of: Timestamp) {
-        let last = self.stamps.iter().rposition(|stamp| *stamp <= as_of);
-        let last = last.map(|row| Watermark {
+    /// The last record that was not modified after this instant.
+    pub(super) fn last_until(&self, instant: Timestamp) -> Option<Watermark> {
+        let row = self.stamps.iter().rposition(|stamp| *stamp <= instant)?;
+        Some(Watermark {
             stamp: self.stamps[row],
             id: text(self.raw(row, self.layout.id)).into_owned(),
-        });
-        self.position = last.or_else(|| before.cloned());
+        })
+    }
+
+    /// Settles [`Page::position`].
+    pub(super) fn settle(&mut self, position: Option<Watermark>) {
+        self.position = position;
     }
 
     /// Visits the records in order. Each borrows from the page.
@@ -444,26 +449,24 @@ mod tests {
     }
 
     #[test]
-    fn a_position_is_never_after_a_record_that_was_modified_since_the_query() {
+    fn the_last_record_until_an_instant_is_none_that_was_modified_since() {
         let record = |id: &str, minute: u8| {
             format!(r#"{{"Id":"{id}","SystemModstamp":"2026-05-04T08:{minute:02}:00.000+0000"}}"#)
         };
-        let as_of = "2026-05-04T08:10:00Z".parse().unwrap();
-        let before = Watermark {
-            stamp: "2026-05-04T08:01:00Z".parse().unwrap(),
-            id: "z".into(),
-        };
-        let cases: [(&[(&str, u8)], &str); 4] = [
-            (&[("a", 2), ("b", 3)], "2026-05-04T08:03:00.000Z b"),
-            (&[("a", 2), ("b", 11)], "2026-05-04T08:02:00.000Z a"),
-            (&[("a", 12), ("b", 11)], "2026-05-04T08:01:00.000Z z"),
-            (&[], "2026-05-04T08:01:00.000Z z"),
+        let instant = "2026-05-04T08:10:00Z".parse().unwrap();
+        let cases: [(&[(&str, u8)], Option<&str>); 4] = [
+            (&[("a", 2), ("b", 3)], Some("2026-05-04T08:03:00.000Z b")),
+            (&[("a", 2), ("b", 11)], Some("2026-05-04T08:02:00.000Z a")),
+            (&[("a", 12), ("b", 11)], None),
+            (&[], None),
         ];
         for (records, expected) in cases {
             let records: Vec<String> = records.iter().map(|(id, minute)| record(id, *minute)).collect();
-            let mut page = Page::parse(page(r#""done":true"#, &records.join(",")), &layout(&[])).unwrap();
-            page.settle(Some(&before), as_of);
-            assert_eq!(page.position().map(ToString::to_string).as_deref(), Some(expected));
+            let page = Page::parse(page(r#""done":true"#, &records.join(",")), &layout(&[])).unwrap();
+            assert_eq!(
+                page.last_until(instant).map(|last| last.to_string()).as_deref(),
+                expected
+            );
         }
     }
 }

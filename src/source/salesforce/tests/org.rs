@@ -44,6 +44,7 @@ struct Inner {
     faults: HashMap<usize, Fault>,
     requests: usize,
     describes: Vec<(&'static str, &'static str, bool)>,
+    covered: Option<&'static str>,
 }
 
 #[derive(Clone)]
@@ -89,6 +90,11 @@ impl Org {
 
     pub fn describe_as(&self, fields: &[(&'static str, &'static str, bool)]) {
         self.lock().describes = fields.to_vec();
+    }
+
+    /// From now on the object is one that can be replicated, and this is when the oldest open transaction began.
+    pub fn covers(&self, until: &'static str) {
+        self.lock().covered = Some(until);
     }
 
     /// What was asked: the SOQL, the cursor's path, or any other path.
@@ -205,7 +211,14 @@ fn data(inner: &mut Inner, url: &Url, query: Option<&str>) -> Value {
     let path = url.path();
     if path.ends_with("/describe") {
         let field = |(name, kind, filterable): &(&str, &str, bool)| json!({"name": name, "type": kind, "length": 80, "filterable": filterable});
-        return json!({"name": "Contact", "fields": inner.describes.iter().map(field).collect::<Vec<_>>()});
+        return json!({
+            "name": "Contact",
+            "replicateable": inner.covered.is_some(),
+            "fields": inner.describes.iter().map(field).collect::<Vec<_>>(),
+        });
+    }
+    if path.ends_with("/updated/") {
+        return json!({"ids": ["a"], "latestDateCovered": inner.covered});
     }
     if path.ends_with("/limits") {
         return json!({"DailyApiRequests": {"Max": 15000, "Remaining": 14000}});

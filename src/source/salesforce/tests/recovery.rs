@@ -116,6 +116,39 @@ async fn a_record_that_is_modified_while_it_is_read_hides_no_other() {
 }
 
 #[tokio::test]
+async fn no_position_is_after_the_start_of_a_transaction_that_is_open() {
+    // Requests for data: 1 describes, 2 asks what is covered, 3 queries, 4 and 5 follow the cursor.
+    let lost = Fault::Error(400, "INVALID_QUERY_LOCATOR", None);
+    let refused = Fault::Error(400, "INVALID_REPLICATION_DATE", None);
+    let cases: [(&str, &[(usize, Fault)], &str); 3] = [
+        ("all pages come by one cursor", &[], "bccc"),
+        (
+            "what was read is not read again for a cursor that was lost",
+            &[(5, lost)],
+            "bccc",
+        ),
+        ("an org that does not tell", &[(2, refused)], "bdfg"),
+    ];
+    for (case, faults, expected) in cases {
+        let org = Org::start(&RECORDS, faults).await;
+        org.covers("2026-05-04T08:00:02.500+0000");
+        let source = connect(&org).await.unwrap();
+        let mut extract = source.extract(contacts(None, false));
+        let (mut read, mut positions) = (String::new(), String::new());
+        while let Some(page) = extract.next_page().await.unwrap() {
+            page.decode(|record| read.push_str(&record.id)).unwrap();
+            positions.push_str(page.position().map_or("-", |position| &position.id));
+        }
+        assert_eq!(
+            (read.as_str(), positions.as_str()),
+            ("abcdefg", expected),
+            "{case}: {:#?}",
+            org.seen()
+        );
+    }
+}
+
+#[tokio::test]
 async fn deleted_records_are_read_and_counted_where_they_are_asked_for() {
     let org = Org::start(&["08:00:01 a", "08:00:02 b deleted", "08:00:03 c"], &[]).await;
     let source = connect(&org).await.unwrap();
