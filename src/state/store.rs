@@ -300,11 +300,7 @@ impl Store {
 
     /// How many records the store knows that were not deleted in the CRM.
     pub fn standing_records(&self) -> Result<i64, StateError> {
-        self.attempt(|connection| {
-            connection.query_row("SELECT COUNT(*) FROM record WHERE flags & ?1 = 0", [DELETED], |row| {
-                row.get(0)
-            })
-        })
+        self.attempt(|connection| connection.query_row("SELECT standing FROM stream", [], |row| row.get(0)))
     }
 
     /// The dead letters by record id: at most `limit` of them.

@@ -419,6 +419,34 @@ fn pods_that_open_a_new_store_at_once_make_it_once() {
 }
 
 #[test]
+fn records_stand_until_they_are_deleted_and_again_when_they_are_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut store, _) = Store::open(&opening(folder.path())).expect("a store");
+    let cases: [(&str, Fate, bool, i64); 9] = [
+        ("a", Fate::Delivered, false, 1),
+        ("b", Fate::Suppressed, true, 1),
+        ("c", Fate::Withheld, false, 2),
+        ("a", Fate::Delivered, false, 2),
+        ("a", Fate::Suppressed, true, 1),
+        ("a", Fate::Withheld, true, 1),
+        ("b", Fate::Delivered, false, 2),
+        ("a", Fate::Unchanged, false, 3),
+        ("c", Fate::Unchanged, true, 2),
+    ];
+    for (stamp, (id, fate, deleted, standing)) in (1..).zip(cases) {
+        write(&mut store, |entries| {
+            let entry = Entry {
+                deleted,
+                ..entry(id, stamp, fate)
+            };
+            entries.push(&entry, true);
+        })
+        .expect("written");
+        assert_eq!(store.standing_records().expect("a count"), standing, "{id} at {stamp}");
+    }
+}
+
+#[test]
 fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut store, _) = Store::open(&opening(folder.path())).expect("a store");
@@ -431,7 +459,9 @@ fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
     rusqlite::Connection::open(&path)
         .and_then(|file| {
             file.execute_batch(
-                "ALTER TABLE stream DROP COLUMN source; ALTER TABLE stream DROP COLUMN sink; DROP TABLE described;
+                "DROP TRIGGER record_added; DROP TRIGGER record_flagged; DROP TRIGGER record_removed;
+                 ALTER TABLE stream DROP COLUMN standing;
+                 ALTER TABLE stream DROP COLUMN source; ALTER TABLE stream DROP COLUMN sink; DROP TABLE described;
                  ALTER TABLE record DROP COLUMN identity; ALTER TABLE record DROP COLUMN delivered_epoch;
                  ALTER TABLE record DROP COLUMN delivered_at;
                  DROP TABLE run; DROP TABLE identity_tracking; DROP TABLE identity_held; DROP TABLE identity_used;
@@ -442,7 +472,9 @@ fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
             )
         })
         .expect("a file of the first format");
-    let (_, kept) = Store::open(&opening(folder.path())).expect("a store");
+    let (store, kept) = Store::open(&opening(folder.path())).expect("a store");
+    assert_eq!(store.standing_records().expect("a count"), 1);
+    drop(store);
     let other = Opening {
         between: between("Contact", "elsewhere (https://b.example)"),
         ..opening(folder.path())
