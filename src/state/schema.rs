@@ -71,19 +71,6 @@ const TABLES: &str = "
     ) STRICT;
 ";
 
-/// Keep `standing`, the number of records that are not deleted (`flags & 1`): counting them would read the whole file at each run.
-const STANDING: &str = "
-    CREATE TRIGGER record_added AFTER INSERT ON record WHEN NEW.flags & 1 = 0 BEGIN
-        UPDATE stream SET standing = standing + 1;
-    END;
-    CREATE TRIGGER record_flagged AFTER UPDATE OF flags ON record WHEN NEW.flags & 1 <> OLD.flags & 1 BEGIN
-        UPDATE stream SET standing = standing + (OLD.flags & 1) - (NEW.flags & 1);
-    END;
-    CREATE TRIGGER record_removed AFTER DELETE ON record WHEN OLD.flags & 1 = 0 BEGIN
-        UPDATE stream SET standing = standing - 1;
-    END;
-";
-
 /// What brings a file of each format to the next one.
 const MIGRATIONS: [&[&str]; FORMAT as usize - 1] = [
     &["
@@ -107,13 +94,10 @@ const MIGRATIONS: [&[&str]; FORMAT as usize - 1] = [
     ],
     &[consent::TABLES, audit::TABLES],
     &[erasure::TABLES],
-    &[
-        "
+    &["
         ALTER TABLE stream ADD COLUMN standing INTEGER NOT NULL DEFAULT 0;
         UPDATE stream SET standing = (SELECT COUNT(*) FROM record WHERE flags & 1 = 0);
-        ",
-        STANDING,
-    ],
+    "],
 ];
 
 /// Opens the file for writing, checks it and makes its tables where it has none. Tells whether it had none.
@@ -191,7 +175,6 @@ fn bring_up(connection: &Connection, version: i64) -> rusqlite::Result<()> {
     if version == 0 {
         for tables in [
             TABLES,
-            STANDING,
             identity::TABLES,
             consent::TABLES,
             audit::TABLES,

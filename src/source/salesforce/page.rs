@@ -454,14 +454,14 @@ mod tests {
             format!(r#"{{"Id":"{id}","SystemModstamp":"2026-05-04T08:{minute:02}:00.000+0000"}}"#)
         };
         let instant = "2026-05-04T08:10:00Z".parse().unwrap();
-        let cases: [(&[(&str, u8)], Option<&str>); 4] = [
-            (&[("a", 2), ("b", 3)], Some("2026-05-04T08:03:00.000Z b")),
-            (&[("a", 2), ("b", 11)], Some("2026-05-04T08:02:00.000Z a")),
-            (&[("a", 12), ("b", 11)], None),
-            (&[], None),
+        let cases = [
+            (vec![("a", 2), ("b", 3)], Some("2026-05-04T08:03:00.000Z b")),
+            (vec![("a", 2), ("b", 11)], Some("2026-05-04T08:02:00.000Z a")),
+            (vec![("a", 12), ("b", 11)], None),
+            (vec![], None),
         ];
         for (records, expected) in cases {
-            let records: Vec<String> = records.iter().map(|(id, minute)| record(id, *minute)).collect();
+            let records: Vec<String> = records.into_iter().map(|(id, minute)| record(id, minute)).collect();
             let page = Page::parse(page(r#""done":true"#, &records.join(",")), &layout(&[])).unwrap();
             assert_eq!(
                 page.last_until(instant).map(|last| last.to_string()).as_deref(),
