@@ -11,6 +11,7 @@ use secrecy::ExposeSecret;
 use super::auth::{self, Session};
 use super::config::Config;
 use super::error::{Refusal, classify};
+use super::page::LACKS;
 use super::share::Share;
 use super::soql::URI_LIMIT;
 use crate::api::common::Outcome;
@@ -309,8 +310,12 @@ fn last(refusal: Refusal, subject: &str, quota: Option<Quota>) -> SourceError {
     }
 }
 
-/// Where a JSON error stands. Its message may quote the answer.
+/// What a JSON error says that quotes nothing of the answer: where it stands and, of a page, which column is lacking.
 fn position(error: &serde_json::Error) -> String {
+    let told = error.to_string();
+    if told.starts_with(LACKS) {
+        return told;
+    }
     format!("line {}, column {}", error.line(), error.column())
 }
 
