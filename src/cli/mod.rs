@@ -5,7 +5,7 @@ pub mod catalog;
 pub mod diff;
 pub mod explain;
 pub mod files;
-mod in_cluster;
+pub mod in_cluster;
 mod lost_nulls;
 pub mod plan;
 pub mod run;

@@ -16,9 +16,12 @@ use kube::core::Duration;
 use tokio_util::sync::CancellationToken;
 
 use self::gather::{Explanation, Place};
+pub use self::on_cluster::ask;
 use super::files::{FilesError, Manifests, Namespace};
+use super::in_cluster::{Answer, InClusterError};
 use crate::api::SyncPipeline;
 use crate::api::common::exit;
+use crate::cluster::{self, ANSWER};
 use crate::identity::SecretError;
 use crate::secrets;
 use crate::source::SourceError;
@@ -111,7 +114,7 @@ enum ExplainError {
 pub async fn run(args: ExplainArgs, shutdown: &CancellationToken) -> i32 {
     match (&args.files, &args.pipeline) {
         (Some(folder), _) => told(&args, explain(&args, folder).await),
-        (None, Some(pipeline)) => match on_cluster::explain(&args, pipeline, shutdown).await {
+        (None, Some(pipeline)) => match on_cluster(&args, pipeline, shutdown).await {
             Ok(answer) => {
                 answer.print();
                 answer.exit_code
@@ -123,6 +126,15 @@ pub async fn run(args: ExplainArgs, shutdown: &CancellationToken) -> i32 {
         },
         (None, None) => unreachable!("clap requires one of --files, --pipeline"),
     }
+}
+
+async fn on_cluster(
+    args: &ExplainArgs,
+    pipeline: &str,
+    shutdown: &CancellationToken,
+) -> Result<Answer, InClusterError> {
+    let client = cluster::client(ANSWER).await?;
+    ask(&client, args, pipeline, shutdown).await
 }
 
 fn told(args: &ExplainArgs, explained: Result<Vec<Explanation>, ExplainError>) -> i32 {

@@ -13,31 +13,33 @@ use tokio_util::sync::CancellationToken;
 use super::{ExplainArgs, Pair};
 use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
 use crate::cli::in_cluster::{self, Answer, Command, InClusterError};
-use crate::cluster::{self, ANSWER};
 use crate::controller::errand::{MANIFESTS_FOLDER, STATES_FOLDER};
 
 /// Asks, and waits for the answer.
-pub(super) async fn explain(
+///
+/// # Errors
+/// Where there is none: the API server refuses, or the Job has not ended in time.
+pub async fn ask(
+    client: &Client,
     args: &ExplainArgs,
     pipeline: &str,
     shutdown: &CancellationToken,
 ) -> Result<Answer, InClusterError> {
-    let client = cluster::client(ANSWER).await?;
     let namespace = args.namespace.as_deref().unwrap_or(client.default_namespace());
     let pipeline: SyncPipeline = Api::namespaced(client.clone(), namespace).get(pipeline).await?;
     let image = match &args.image {
         Some(image) => image.clone(),
-        None => in_cluster::image(&client).await?,
+        None => in_cluster::image(client).await?,
     };
     let (words, private) = question(args, &pipeline.name_any());
     let command = Command {
         purpose: "explain",
         words,
-        manifests: manifests(&client, &pipeline).await?,
+        manifests: manifests(client, &pipeline).await?,
         private,
         pipeline: &pipeline,
     };
-    in_cluster::run(&client, command, image, args.timeout.into(), shutdown).await
+    in_cluster::run(client, command, image, args.timeout.into(), shutdown).await
 }
 
 /// The words of the command, and what of them is nobody's but the asker's: which record, or whose value.
