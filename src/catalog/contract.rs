@@ -49,6 +49,9 @@ fn project(entity: &mut Entity, projection: &Projection) {
         for key in &mut object.identity {
             call(&mut key.names, cdp, projection.identity.get(&key.name));
         }
+        for purpose in &mut object.consent {
+            call(&mut purpose.names, cdp, projection.consent.get(&purpose.name));
+        }
         for event in &mut object.events {
             call(&mut event.names, cdp, projection.events.get(&event.name));
             let given = projection.properties.get(&event.name);

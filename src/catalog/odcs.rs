@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::model::{Definition, Entity, Event, Mapping, Origin, Source, Standing, Trait, Version};
+use super::model::{Definition, Entity, Event, Mapping, Names, Origin, Source, Standing, Trait, Version};
 use super::names::file_name;
 use super::words::{self, Step, Term};
 
@@ -225,9 +225,7 @@ fn of_event<'a>(object: &'a str, event: &'a Event) -> Object<'a> {
             .iter()
             .map(|property| of_property(object, property))
             .collect(),
-        custom_properties: list("further", event.further.iter().map(said).collect())
-            .into_iter()
-            .collect(),
+        custom_properties: custom(&event.names, &event.further),
     }
 }
 
@@ -253,6 +251,7 @@ fn of_trait(found: &Trait) -> Property<'_> {
         format!("{kind} {} ({})", dependent.name, dependent.owner)
     });
     custom_properties.extend(list("dependents", dependents.collect()));
+    custom_properties.extend(list("names", called(&found.names)));
     Property {
         name: &found.name,
         description: found.description(),
@@ -294,9 +293,7 @@ fn of_property<'a>(object: &'a str, property: &'a Source) -> Property<'a> {
         transform_source_objects: vec![object],
         transform_logic: format!("{object}.{}", property.from),
         transform_description: steps(&property.steps),
-        custom_properties: list("further", property.further.iter().map(said).collect())
-            .into_iter()
-            .collect(),
+        custom_properties: custom(&property.names, &property.further),
     }
 }
 
@@ -349,7 +346,23 @@ fn named(object: &str, source: &Source) -> String {
         format!("from {object}.{}", source.from),
         steps(&source.steps),
     ];
-    joined(parts.into_iter().chain(source.further.iter().map(said)), "; ")
+    let further = source.further.iter().map(said);
+    joined(parts.into_iter().chain(called(&source.names)).chain(further), "; ")
+}
+
+/// What each CDP calls something: the standard has no member for a name that differs by the recipient.
+fn called(names: &Names) -> Vec<String> {
+    words::names(names).iter().map(said).collect()
+}
+
+fn custom<'a>(names: &Names, further: &[Term]) -> Vec<Custom<'a>> {
+    [
+        list("names", called(names)),
+        list("further", further.iter().map(said).collect()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn steps(steps: &[Step]) -> String {

@@ -13,6 +13,8 @@ use crate::api::mapping_version::LegalBasis;
 pub struct Statement<'m> {
     /// The purpose.
     pub purpose: &'m str,
+    /// What the CDP calls it.
+    pub sent_as: &'m str,
     /// On which ground.
     pub basis: LegalBasis,
     /// Whether it is granted, and why not where it isn't.
@@ -76,6 +78,7 @@ impl<'m> Statement<'m> {
     pub fn new(purpose: &'m str, basis: LegalBasis, granted: Result<(), Denial>) -> Statement<'m> {
         Statement {
             purpose,
+            sent_as: purpose,
             basis,
             granted,
             evidence: None,

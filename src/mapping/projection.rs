@@ -131,6 +131,12 @@ impl<'c> Names<'c> {
     pub fn of_identity(self, kind: &str) -> Option<String> {
         flat(self.0.and_then(|projection| projection.identity.get(kind)), kind)
     }
+
+    /// What a purpose is called. It is never left out.
+    pub fn of_purpose(self, name: &str) -> String {
+        let given = self.0.and_then(|projection| projection.consent.get(name));
+        flat(given, name).unwrap_or_else(|| name.to_owned())
+    }
 }
 
 fn target(given: Option<&ProjectedName>, name: &str) -> Option<Target> {
@@ -178,36 +184,60 @@ pub(super) fn check(spec: &MappingVersionSpec, errors: &mut Errors) {
 /// What is wrong with a projection of the entity that these objects become.
 fn of_one(projection: &Projection, objects: &[&ObjectMapping], path: &str, errors: &mut Errors) {
     let entity = with_article(projection.entity);
-    let traits = objects.iter().flat_map(|object| &object.traits);
-    Checked {
-        path: format!("{path}.traits"),
-        what: "trait",
-        whole: entity,
-        given: &projection.traits,
-        canonical: distinct(traits.map(|rule| rule.name.as_str())),
-        nests: true,
-    }
-    .check(errors);
     let events = || objects.iter().flat_map(|object| &object.events);
-    Checked {
-        path: format!("{path}.events"),
-        what: "event",
-        whole: entity,
-        given: &projection.events,
-        canonical: distinct(events().map(|event| event.name.as_str())),
-        nests: false,
-    }
-    .check(errors);
+    let traits = objects.iter().flat_map(|object| &object.traits);
     let kinds = objects.iter().flat_map(|object| &object.identity);
-    Checked {
-        path: format!("{path}.identity"),
-        what: "identity",
+    let purposes = objects.iter().flat_map(|object| &object.consent);
+    let of_entity = |list, what, given, canonical| Checked {
+        path: format!("{path}.{list}"),
+        what,
         whole: entity,
-        given: &projection.identity,
-        canonical: distinct(kinds.map(|key| key.kind.as_str())),
+        given,
+        canonical,
         nests: false,
+    };
+    Checked {
+        nests: true,
+        ..of_entity(
+            "traits",
+            "trait",
+            &projection.traits,
+            distinct(traits.map(|rule| rule.name.as_str())),
+        )
     }
     .check(errors);
+    of_entity(
+        "events",
+        "event",
+        &projection.events,
+        distinct(events().map(|event| event.name.as_str())),
+    )
+    .check(errors);
+    of_entity(
+        "identity",
+        "identity",
+        &projection.identity,
+        distinct(kinds.map(|key| key.kind.as_str())),
+    )
+    .check(errors);
+    of_entity(
+        "consent",
+        "purpose",
+        &projection.consent,
+        distinct(purposes.map(|consent| consent.purpose.as_str())),
+    )
+    .check(errors);
+    for name in projection
+        .consent
+        .iter()
+        .filter(|(_, name)| name.0.is_none())
+        .map(|(name, _)| name)
+    {
+        errors.add(
+            format_args!("{path}.consent.{name}"),
+            "a purpose can't be left out: the CDP must hear what was not agreed to",
+        );
+    }
     for (name, given) in &projection.properties {
         let path = format!("{path}.properties.{name}");
         let named = events().filter(|event| event.name == *name);

@@ -22,6 +22,8 @@ const EARLIEST_ZONE: SignedDuration = SignedDuration::from_hours(14);
 #[derive(Debug)]
 pub(super) struct Purpose {
     name: String,
+    /// What the CDP calls it.
+    sent_as: String,
     basis: LegalBasis,
     rule: Rule,
     authority: Option<Rule>,
@@ -45,8 +47,14 @@ struct Region {
 }
 
 impl Purpose {
-    /// Compiles a purpose; `path` is where it stands. None where something is wrong with it.
-    pub fn compile(consent: &ConsentMapping, path: &str, fields: &mut Fields, errors: &mut Errors) -> Option<Purpose> {
+    /// Compiles a purpose; `path` is where it stands, and `sent_as` what the CDP calls it. None where something is wrong with it.
+    pub fn compile(
+        consent: &ConsentMapping,
+        sent_as: String,
+        path: &str,
+        fields: &mut Fields,
+        errors: &mut Errors,
+    ) -> Option<Purpose> {
         let mut compiler = Compiler { fields, errors };
         let (value, rule) = compiler.rule(&consent.from, &consent.granted, path);
         let authority = consent.authoritative.as_ref().map(|Authority { from, granted }| {
@@ -88,6 +96,7 @@ impl Purpose {
         };
         Some(Purpose {
             name: consent.purpose.clone(),
+            sent_as,
             basis: consent.legal_basis,
             rule: rule?,
             authority,
@@ -99,7 +108,7 @@ impl Purpose {
 
     /// What a record states, without a clock.
     pub fn state<'m>(&'m self, fields: &'m [Field<'m>]) -> Statement<'m> {
-        let mut statement = Statement::new(&self.name, self.basis, self.granted(fields));
+        let mut statement = self.stated(self.granted(fields));
         if let Some(at) = self.at {
             match evidence(fields.get(at)) {
                 Err(denial) => statement.granted = statement.granted.and(Err(denial)),
@@ -115,7 +124,14 @@ impl Purpose {
 
     /// What is stated of the purpose of a record that was deleted.
     pub fn deleted(&self) -> Statement<'_> {
-        Statement::new(&self.name, self.basis, Err(Denial::Deleted))
+        self.stated(Err(Denial::Deleted))
+    }
+
+    fn stated(&self, granted: Result<(), Denial>) -> Statement<'_> {
+        Statement {
+            sent_as: &self.sent_as,
+            ..Statement::new(&self.name, self.basis, granted)
+        }
     }
 
     fn granted<'m>(&'m self, fields: &'m [Field<'m>]) -> Result<(), Denial> {

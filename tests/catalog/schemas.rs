@@ -245,8 +245,28 @@ fn a_data_contract_tells_how_it_stands_and_how_fresh_the_data_is() {
         .map(|version| read(version)["status"].as_str().unwrap().to_owned())
         .into();
     assert_eq!(standing, ["retired", "active", "active", "draft"]);
+    let current = read("2.1.0");
+    let phone = current["schema"][0]["properties"].as_array().unwrap();
+    let phone = phone.iter().find(|one| one["name"] == "phone").unwrap();
+    let custom = |of: &Value, name: &str| {
+        let all = of["customProperties"].as_array().unwrap();
+        all.iter()
+            .find(|one| one["property"] == name)
+            .map(|one| one["value"].to_string())
+    };
+    assert!(
+        custom(phone, "names").is_some_and(|names| names.contains("contact.phone")),
+        "{phone}"
+    );
+    let consent = custom(&current["schema"][0], "consent");
+    assert!(
+        consent
+            .as_ref()
+            .is_some_and(|consent| consent.contains("email_marketing")),
+        "{consent:?}"
+    );
     assert_eq!(
-        read("2.1.0")["slaProperties"],
+        current["slaProperties"],
         json!([{"property": "latency", "value": 900, "unit": "s", "element": "Person", "driver": "operational"}])
     );
 }

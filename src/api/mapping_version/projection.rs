@@ -35,6 +35,11 @@ pub struct Projection {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub identity: BTreeMap<String, ProjectedName>,
+    /// From a purpose's canonical name to what this CDP calls it (Segment: the category of `context.consent`). None can be left out:
+    /// a CDP must hear what was not agreed to. A sink's `consent.require` names canonical purposes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    pub consent: BTreeMap<String, ProjectedName>,
 }
 
 /// What a CDP calls something; nothing where it does not get it.

@@ -18,7 +18,9 @@ use super::money::Rates;
 use super::plan::Plan;
 use super::projection::{self, Names};
 use super::purpose::Purpose;
-use crate::api::mapping_version::{Entity, IdentityKey, IdentityRole, MappingVersionSpec, ObjectMapping};
+use crate::api::mapping_version::{
+    ConsentMapping, Entity, IdentityKey, IdentityRole, MappingVersionSpec, ObjectMapping,
+};
 use crate::api::{CdpSinkSpec, Classification};
 
 /// Everything that is wrong with a mapping as it stands.
@@ -218,9 +220,10 @@ impl<'c> ObjectCompiler<'c> {
         }
     }
     fn purposes(&mut self) -> Vec<Purpose> {
-        let compile = |(position, consent)| {
+        let compile = |(position, consent): (usize, &ConsentMapping)| {
             let path = format!("{}.consent[{position}]", self.path);
-            Purpose::compile(consent, &path, &mut self.fields, self.errors)
+            let sent_as = self.names.of_purpose(&consent.purpose);
+            Purpose::compile(consent, sent_as, &path, &mut self.fields, self.errors)
         };
         self.object.consent.iter().enumerate().filter_map(compile).collect()
     }

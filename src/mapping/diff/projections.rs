@@ -74,6 +74,11 @@ impl<'s> Side<'s> {
         keys.any(|key| key.kind == kind)
     }
 
+    fn has_purpose(&self, name: &str) -> bool {
+        let mut purposes = self.objects.iter().flat_map(|object| &object.consent);
+        purposes.any(|consent| consent.purpose == name)
+    }
+
     fn events(&self, name: &str) -> impl Iterator<Item = &'s EventMapping> {
         let events = self.objects.iter().flat_map(|object| &object.events);
         events.filter(move |event| event.name == name)
@@ -140,6 +145,16 @@ impl Pair<'_, '_> {
                 let one = self.one(&path, name, (old, new), had);
                 self.moved.extend(one);
             }
+        }
+        let lists = (
+            self.before.names(|one| &one.consent),
+            self.after.names(|one| &one.consent),
+        );
+        for name in names(lists) {
+            let had = (self.before.has_purpose(name), self.after.has_purpose(name));
+            let path = format!("{}.consent[{name}]", self.path);
+            let one = self.one(&path, name, lists, had);
+            self.moved.extend(one);
         }
         let lists = (
             self.before.names(|one| &one.identity),
@@ -374,7 +389,7 @@ mod tests {
     fn every_part_of_a_projection_is_compared() {
         let whole = json!({
             "cdp": "segment", "entity": "Person", "traits": {"a": "b"}, "events": {"a": "b"}, "properties": {"a": {"b": "c"}},
-            "identity": {"a": "b"},
+            "identity": {"a": "b"}, "consent": {"a": "b"},
         });
         let Projection {
             cdp: _,
@@ -383,7 +398,17 @@ mod tests {
             events,
             properties,
             identity,
+            consent,
         } = serde_json::from_value(whole).unwrap();
-        assert_eq!([traits.len(), events.len(), properties.len(), identity.len()], [1; 4]);
+        assert_eq!(
+            [
+                traits.len(),
+                events.len(),
+                properties.len(),
+                identity.len(),
+                consent.len()
+            ],
+            [1; 5]
+        );
     }
 }

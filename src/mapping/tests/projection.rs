@@ -24,6 +24,9 @@ objects:
     when: {created: {}}
     properties: [{property: by, from: City, type: String}, {property: score, from: Score, type: Integer}]
   - {name: Moved, when: {changed: City}}
+  consent:
+  - {purpose: email, from: Out, granted: value == false}
+  - {purpose: sms, from: Out, granted: value == false}
 - object: Lead
   entity: Person
   identity: [{kind: crm_id, from: Id}]
@@ -150,6 +153,20 @@ fn a_projection_that_changes_what_is_sent_changes_the_fingerprint() {
 }
 
 #[test]
+fn a_purpose_is_sent_under_the_cdp_s_name_and_ruled_by_its_own() {
+    let spec = with("- {cdp: segment, entity: Person, consent: {email: Email Marketing}}");
+    let named = mapped(&spec, &[], |_, mapped| {
+        let named = mapped
+            .consent
+            .iter()
+            .map(|statement| (statement.purpose.to_owned(), statement.sent_as.to_owned()));
+        named.collect::<Vec<_>>()
+    });
+    let own = |purpose: &str, sent_as: &str| (purpose.to_owned(), sent_as.to_owned());
+    assert_eq!(named, [own("email", "Email Marketing"), own("sms", "sms")]);
+}
+
+#[test]
 fn a_rejection_names_the_canonical_trait() {
     let spec = with(SEGMENT);
     let plan = Plan::compile(&spec, "Contact", &sink(&[])).unwrap();
@@ -175,6 +192,7 @@ fn everything_wrong_with_projections_is_told_at_once() {
     Joined: {form: via, score: by}
     Moed: {by: via}
   identity: {crm_id: id, email: id}
+  consent: {emial: mail, sms: null}
 - {cdp: segment, entity: Person}
 - {cdp: unomi, entity: Deal}
 - {cdp: http, entity: Person, traits: {email: city, fax: fax.number, street: fax}, events: {Joined: null}, properties: {Joined: {by: b}}}
@@ -191,6 +209,8 @@ fn everything_wrong_with_projections_is_told_at_once() {
             "spec.projections[0].events.Joind: no event \"Joind\" of a Person; did you mean \"Joined\"?",
             "spec.projections[0].events.Joined: the event \"Moved\" lands at \"Moved\" as well",
             "spec.projections[0].identity.email: the identity \"crm_id\" lands at \"id\" as well",
+            "spec.projections[0].consent.emial: no purpose \"emial\" of a Person; did you mean \"email\"?",
+            "spec.projections[0].consent.sms: a purpose can't be left out: the CDP must hear what was not agreed to",
             "spec.projections[0].properties.Joined.form: no property \"form\" of the event \"Joined\"",
             "spec.projections[0].properties.Joined.score: the property \"by\" lands at \"by\" as well",
             "spec.projections[0].properties.Moed: no event \"Moed\" of a Person; did you mean \"Moved\"?",

@@ -384,7 +384,7 @@ impl Calls<'_> {
         let required = if suppressed { self.required } else { &[] };
         let unknown = required.iter().filter(|required| first(known.len(), required));
         let mut purposes = once
-            .map(|(_, statement)| (statement.purpose, granted(statement.purpose)))
+            .map(|(_, statement)| (statement.sent_as, granted(statement.purpose)))
             .chain(unknown.map(|required| (required.as_str(), false)))
             .peekable();
         if purposes.peek().is_some() {

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::spec;
 use crate::api::mapping_version::Entity;
-use crate::consent::Decision;
+use crate::consent::{Decision, Statement};
 use crate::identity::{Relation, Successor};
 use crate::mapping::{ExternalId, Mapped, MappedEvent, Trigger, Value};
 use crate::sink::segment::encode::{EncodeError, Encoder};
@@ -55,7 +55,10 @@ fn mapped(entity: Entity) -> Mapped<'static> {
         ],
         consent: vec![
             ("profiling", false).into(),
-            ("marketing_email", true).into(),
+            Statement {
+                sent_as: "Email",
+                ..("marketing_email", true).into()
+            },
             ("profiling", true).into(),
         ],
         events: vec![MappedEvent {
@@ -83,8 +86,8 @@ fn without_ids(calls: &str) -> String {
     pieces.fold(first, |text, piece| text + &piece[piece.find('"').unwrap() + 1..])
 }
 
-const CONSENT: &str = r#""consent":{"categoryPreferences":{"profiling":false,"marketing_email":true}},"#;
-const DENIED: &str = r#""consent":{"categoryPreferences":{"profiling":false,"marketing_email":false}},"#;
+const CONSENT: &str = r#""consent":{"categoryPreferences":{"profiling":false,"Email":true}},"#;
+const DENIED: &str = r#""consent":{"categoryPreferences":{"profiling":false,"Email":false}},"#;
 const ORIGIN: &str = concat!(
     r#""library":{"name":"ferrygate","version":""#,
     env!("CARGO_PKG_VERSION"),
