@@ -77,7 +77,7 @@ impl Gate {
             // A profile states its other purposes too; an event that has happened rests on the required ones alone.
             let counts = |statement: &&Statement<'_>| match entity {
                 Entity::Person => true,
-                Entity::Deal => is_required(statement),
+                Entity::Deal | Entity::Membership => is_required(statement),
                 Entity::Account => false,
             };
             let standing = consent.iter().filter(|statement| statement.is_granted()).filter(counts);

@@ -14,7 +14,7 @@ fn at(second: i64) -> Timestamp {
 #[test]
 fn everything_but_every_required_purpose_granted_suppresses() {
     use Decision::{Activate, Suppress};
-    use Entity::{Account, Deal, Person};
+    use Entity::{Account, Deal, Membership, Person};
     type Case<'a> = (&'a [&'a str], Entity, &'a [(&'a str, bool)], bool, Decision);
     let cases: &[Case] = &[
         (&[], Person, &[], false, Activate),
@@ -49,6 +49,9 @@ fn everything_but_every_required_purpose_granted_suppresses() {
         ),
         (&["email"], Deal, &[], false, Suppress),
         (&["email"], Deal, &[("email", true)], false, Activate),
+        (&["email"], Membership, &[], false, Suppress),
+        (&["email"], Membership, &[("email", true)], false, Activate),
+        (&["email"], Membership, &[("email", true)], true, Suppress),
         (&["email"], Account, &[], false, Activate),
         (&["email"], Account, &[], true, Suppress),
     ];

@@ -26,6 +26,7 @@ impl Mapped<'_> {
             Entity::Person => 1,
             Entity::Account => 2,
             Entity::Deal => 3,
+            Entity::Membership => 4,
         });
         writer.tag(match decision {
             Decision::Activate => 1,

@@ -154,7 +154,7 @@ impl Mapped<'_> {
             }
             let required = match (key.place, self.entity) {
                 (Place::UserId, _) => true,
-                (Place::GroupId, entity) => entity == Entity::Account,
+                (Place::GroupId, entity) => matches!(entity, Entity::Account | Entity::Membership),
                 (Place::ExternalId, _) => false,
             };
             if required {

@@ -374,5 +374,6 @@ fn with_article(entity: Entity) -> &'static str {
         Entity::Person => "a Person",
         Entity::Account => "an Account",
         Entity::Deal => "a Deal",
+        Entity::Membership => "a Membership",
     }
 }

@@ -102,10 +102,10 @@ pub struct Money {
 pub struct Mapped<'m> {
     /// The canonical entity.
     pub entity: Entity,
-    /// The identity that the sink takes as user id: a person's own, a deal's subject's. An account has one only where its
+    /// The identity that the sink takes as user id: a person's own, a deal's or a membership's subject's. An account has one only where its
     /// mapping names a subject.
     pub user_id: Option<Cow<'m, str>>,
-    /// The identity that the sink takes as group id: a person's group, an account's own.
+    /// The identity that the sink takes as group id: a person's or a membership's group, an account's own.
     pub group_id: Option<Cow<'m, str>>,
     /// The identities that the sink takes beside the user id. Null and empty ones are left out: an empty id would make one person
     /// of many.

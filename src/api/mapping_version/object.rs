@@ -12,7 +12,9 @@ use super::{ConsentMapping, EventMapping, IdentityKey, IdentityReference, Subjec
 #[x_kube(
     cel,
     validation = Rule::new("self.entity != 'Deal' || has(self.subject)")
-        .message("an object of entity Deal needs subject: the person whom its events concern")
+        .message("an object of entity Deal needs subject: the person whom its events concern"),
+    validation = Rule::new("self.entity != 'Membership' || (has(self.subject) && has(self.group))")
+        .message("an object of entity Membership needs subject and group: the person, and what they belong to")
 )]
 pub struct ObjectMapping {
     /// The CRM object's API name, for example `Contact`.
@@ -23,7 +25,7 @@ pub struct ObjectMapping {
     /// The record's identities, in order of precedence.
     #[schemars(length(min = 1, max = 16))]
     pub identity: Vec<IdentityKey>,
-    /// The group (an account, a household) that a person belongs to.
+    /// The group (an account, a household) that a person, or a membership's subject, belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<IdentityReference>,
     /// The field that names the record which a person was merged into (Salesforce's `MasterRecordId`). It needs a stream that
@@ -33,7 +35,7 @@ pub struct ObjectMapping {
     /// The field that names the record which a person goes on as, of another object (a lead's `ConvertedContactId`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converted_into: Option<IdentityReference>,
-    /// Whom the events of an object that is not itself a person concern.
+    /// Whom the events of an object that is not itself a person concern, or whose membership it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
     /// The traits of the entity.
@@ -96,4 +98,7 @@ pub enum Entity {
     Account,
     /// Something that happens to a person: delivered as `track`, by its events.
     Deal,
+    /// That a person belongs to a group, in one of several roles or to one of several groups (Salesforce's
+    /// `AccountContactRelation`): delivered as `group` of the person, with its traits as those of the person in this group.
+    Membership,
 }

@@ -38,6 +38,7 @@ pub(super) fn canonical_sink(spec: &MappingVersionSpec, object: &str) -> Result<
         Entity::Person => (own, group),
         Entity::Account => (subject.or(own), own),
         Entity::Deal => (subject, None),
+        Entity::Membership => (subject, group),
     };
     let others = mapping.identity.iter().map(|identity| &identity.kind);
     let others: Vec<&String> = others.filter(|kind| Some(*kind) != user).collect();
@@ -135,6 +136,10 @@ fn items(
             }
         }
         Entity::Deal => subject = json!(mapped.user_id),
+        Entity::Membership => {
+            subject = json!(mapped.user_id);
+            group = json!(mapped.group_id);
+        }
     }
     let traits = mapped
         .traits

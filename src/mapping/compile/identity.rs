@@ -105,12 +105,13 @@ impl ObjectCompiler<'_> {
 
     pub(super) fn group(&mut self) -> Option<Identity> {
         let group = self.object.group.as_ref()?;
-        Some(self.reference("group", &group.kind, &group.from, false))
+        let required = self.object.entity == Entity::Membership;
+        Some(self.reference("group", &group.kind, &group.from, required))
     }
 
     pub(super) fn subject(&mut self) -> Option<Identity> {
         let subject = self.object.subject.as_ref()?;
-        let required = self.object.entity == Entity::Deal;
+        let required = matches!(self.object.entity, Entity::Deal | Entity::Membership);
         Some(self.reference("subject", &subject.kind, &subject.from, required))
     }
 

@@ -146,6 +146,12 @@ impl<'c> ObjectCompiler<'c> {
                     "an object of entity Deal needs subject: the person whom its events concern",
                 );
             }
+            (Entity::Membership, None) => {
+                self.errors.add(
+                    format_args!("{path}.subject"),
+                    "an object of entity Membership needs subject: the person who belongs to the group",
+                );
+            }
             (Entity::Account, None) if !object.events.is_empty() => {
                 self.errors.add(
                     format_args!("{path}.subject"),
@@ -159,6 +165,12 @@ impl<'c> ObjectCompiler<'c> {
                 );
             }
             _ => {}
+        }
+        if object.entity == Entity::Membership && object.group.is_none() {
+            self.errors.add(
+                format_args!("{path}.group"),
+                "an object of entity Membership needs group: what the person belongs to",
+            );
         }
         for position in 0..object.identity.len() {
             let identity = self.identity(position, false);
@@ -186,11 +198,11 @@ impl<'c> ObjectCompiler<'c> {
         let of_kind = |kind: &String| object.identity.iter().position(|identity| identity.kind == *kind);
         let user = match object.entity {
             Entity::Person => of_kind(&sink.identity.user_id).map(|position| self.identity(position, true)),
-            Entity::Account | Entity::Deal => self.subject(),
+            Entity::Account | Entity::Deal | Entity::Membership => self.subject(),
         };
         let group = match (object.entity, &sink.identity.group_id) {
             (Entity::Account, Some(kind)) => of_kind(kind).map(|position| self.identity(position, true)),
-            (Entity::Person, Some(kind)) => self.group().filter(|group| group.kind == *kind),
+            (Entity::Person | Entity::Membership, Some(kind)) => self.group().filter(|group| group.kind == *kind),
             _ => None,
         };
         let mut external = Vec::new();

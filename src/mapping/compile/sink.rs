@@ -33,6 +33,19 @@ pub(super) fn pair(mapping: &ObjectMapping, position: usize, sink: &CdpSinkSpec,
             ),
             Some(_) => {}
         },
+        Entity::Membership => {
+            let named = mapping.group.as_ref().map(|group| &group.kind);
+            if sink.identity.group_id.as_ref() != named {
+                errors.add(
+                    "CdpSink spec.identity.groupId",
+                    format!(
+                        "object {object} is a Membership of groups that are named by {:?}, and the sink takes {} for its group id",
+                        named.map_or("", String::as_str),
+                        sink.identity.group_id.as_ref().map_or("none".to_owned(), |kind| format!("{kind:?}"))
+                    ),
+                );
+            }
+        }
         Entity::Person | Entity::Deal => {}
     }
     let taken = [Some(user), sink.identity.group_id.as_ref()].into_iter().flatten();
@@ -78,6 +91,7 @@ pub(super) fn pair(mapping: &ObjectMapping, position: usize, sink: &CdpSinkSpec,
         let hint = did_you_mean(purpose, mapping.consent.iter().map(|consent| consent.purpose.as_str()));
         let consequence = match mapping.entity {
             Entity::Deal => "no event of it would ever be delivered",
+            Entity::Membership => "none of it would ever be delivered",
             Entity::Person | Entity::Account => "every person of it would be suppressed",
         };
         errors.add(

@@ -6,9 +6,37 @@ use crate::source::{FieldDescription, ObjectDescription};
 
 #[test]
 fn mappings_like_the_designs_have_nothing_wrong() {
-    for object in [CONTACT, OPPORTUNITY, ACCOUNT] {
+    for object in [CONTACT, OPPORTUNITY, ACCOUNT, RELATION] {
         assert_eq!(lines(&Plan::check_spec(&mapping(object))), [""; 0]);
     }
+}
+
+#[test]
+fn a_membership_needs_a_person_and_a_group_that_the_sink_takes() {
+    let bare: String = RELATION
+        .lines()
+        .filter(|line| !line.starts_with("subject") && !line.starts_with("group"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_eq!(
+        lines(&Plan::check_spec(&mapping(&bare))),
+        [
+            "spec.objects[0].subject: an object of entity Membership needs subject: the person who belongs to the group",
+            "spec.objects[0].group: an object of entity Membership needs group: what the person belongs to",
+        ]
+    );
+    let mut other = sink(&["marketing"]);
+    other.identity.group_id = Some("household_id".to_owned());
+    let errors = Plan::compile(&mapping(RELATION), "AccountContactRelation", &other).unwrap_err();
+    assert_eq!(
+        lines(&errors),
+        [
+            "CdpSink spec.identity.groupId: object AccountContactRelation is a Membership of groups that are named by \"account_id\", \
+             and the sink takes \"household_id\" for its group id",
+            "CdpSink spec.consent.require[0]: object AccountContactRelation of the mapping defines no purpose \"marketing\", so none of \
+             it would ever be delivered",
+        ]
+    );
 }
 
 #[test]

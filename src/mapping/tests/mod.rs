@@ -66,6 +66,21 @@ events:
 - {name: Stage Changed, when: {changed: Lifecycle__c}, properties: [{property: to, from: Lifecycle__c, type: String}]}
 ";
 
+/// Salesforce's own object for contacts of several accounts:
+/// <https://developer.salesforce.com/docs/atlas.en-us.object_reference.meta/object_reference/sforce_api_objects_accountcontactrelation.htm>
+const RELATION: &str = "\
+object: AccountContactRelation
+entity: Membership
+identity: [{kind: relation_id, from: Id}]
+subject: {entity: Person, kind: crm_id, from: ContactId}
+group: {kind: account_id, from: AccountId}
+traits:
+- {trait: roles, from: Roles, type: List, items: String, transforms: [{multiSelect: {}}]}
+- {trait: is_direct, from: IsDirect, type: Boolean}
+consent:
+- {purpose: marketing_email, from: Contact_Agreed__c, granted: value == true}
+";
+
 const OPPORTUNITY: &str = "\
 object: Opportunity
 entity: Deal

@@ -10,7 +10,7 @@ use crate::api::CdpSinkSpec;
 use crate::api::mapping_version::Entity;
 use crate::consent::{Decision, Statement};
 use crate::identity::Successor;
-use crate::mapping::{Mapped, MappedEvent};
+use crate::mapping::{Mapped, MappedEvent, Value};
 use crate::sink::Provenance;
 
 /// A call of 32 KB or more is refused, or dropped in silence:
@@ -64,9 +64,10 @@ impl Encoder {
     /// Appends the calls for one record to `out`, with commas between them. `events` are the ones that fire.
     ///
     /// A person becomes an `identify`, a `group` where it belongs to one, and a `track` an event; an account a `group`; a deal
-    /// its events, as the person's whom it concerns. A suppressed person becomes an `identify` with every purpose denied and
-    /// nothing else, a suppressed account a `group` without traits, and a suppressed deal nothing: that a deal was deleted takes no
-    /// consent from a person.
+    /// its events, as the person's whom it concerns; a membership the person's `group`. A suppressed person becomes an `identify`
+    /// with every purpose denied and nothing else, a suppressed account a `group` without traits, and a suppressed deal nothing: that
+    /// a deal was deleted takes no consent from a person. Nor does a suppressed membership become anything: Segment has no call that
+    /// takes a person out of a group. <https://www.twilio.com/docs/segment/connections/spec/group>
     ///
     /// # Errors
     /// Where the record must go to the dead letters. `out` is then as it was.
@@ -163,11 +164,12 @@ impl Calls<'_> {
             Entity::Person => {
                 self.identify()?;
                 if activate && self.mapped.group_id.is_some() {
-                    self.membership()?;
+                    self.membership(&[])?;
                 }
             }
             Entity::Account => self.account()?,
-            Entity::Deal => {}
+            Entity::Membership if activate => self.membership(&self.mapped.traits)?,
+            Entity::Membership | Entity::Deal => {}
         }
         Ok(())
     }
@@ -220,8 +222,10 @@ impl Calls<'_> {
         })
     }
 
-    /// The person's group. What is known of the group itself comes with its own record.
-    fn membership(&mut self) -> Result<(), EncodeError> {
+    /// The person's group. What is known of the group itself comes with its own record: a `group` call's traits are the group's, and
+    /// those of the person in it (a role) stand in its context.
+    /// <https://www.twilio.com/docs/segment/connections/spec/common#context>
+    fn membership(&mut self, of_person: &[(&str, Value<'_>)]) -> Result<(), EncodeError> {
         let (user, group) = (
             identity(&self.mapped.user_id, "user id")?,
             identity(&self.mapped.group_id, "group id")?,
@@ -234,6 +238,11 @@ impl Calls<'_> {
             calls.stamp(out);
             out.extend_from_slice(b",\"traits\":{},\"context\":{");
             calls.consent(out);
+            if !of_person.is_empty() {
+                out.extend_from_slice(b"\"traits\":");
+                json::values(out, of_person);
+                out.push(b',');
+            }
         })
     }
 

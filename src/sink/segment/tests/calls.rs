@@ -120,6 +120,13 @@ fn each_entity_becomes_its_calls() {
             ),
         ),
         (Entity::Deal, 1, track.clone()),
+        (
+            Entity::Membership,
+            2,
+            format!(
+                r#"{{"type":"group",{user},"groupId":"001A",{TIME},"traits":{{}},"context":{{{CONSENT}{TRAITS},{ORIGIN},{track}"#
+            ),
+        ),
     ];
     for (entity, calls, expected) in cases {
         let mut mapped = mapped(entity);
@@ -156,6 +163,7 @@ fn a_suppression_denies_every_purpose_and_carries_no_trait() {
             ),
         ),
         (mapped(Entity::Deal), 0, String::new()),
+        (mapped(Entity::Membership), 0, String::new()),
     ];
     for (mapped, calls, expected) in cases {
         let (encoded, out) = encode(&mapped, Decision::Suppress, "run-1");
