@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ferrygate::cli::{
-    Cli, Command, LogFormat, audit, catalog, diff, explain, plan, run, run_now, test, validate, worker,
+    Cli, Command, LogFormat, audit, catalog, describe, diff, explain, plan, run, run_now, test, validate, worker,
 };
 use ferrygate::controller;
 use jiff::Timestamp;
@@ -26,6 +26,7 @@ async fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::RunNow(args) => run_now::run(args).await,
         Command::Catalog(args) => catalog::run(&args).await,
+        Command::Describe(args) => describe::run(&args).await,
         Command::Validate(args) => validate::run(&args, Timestamp::now()),
         Command::Diff(args) => diff::run(&args, Timestamp::now()),
         Command::Plan(args) => plan::run(&args, Timestamp::now()).await,

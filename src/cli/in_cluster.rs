@@ -22,8 +22,10 @@ use crate::controller::inquire::last_warning;
 use crate::controller::jobs::WorkerImage;
 use crate::controller::light::{Cause, JOB_NAME, LightPod, Stage, WatchedPod};
 
-/// By which labels the chart's Deployment is known, whatever its release is called.
-const CONTROLLER: &str = "app.kubernetes.io/name=ferrygate,app.kubernetes.io/component=controller";
+/// By which label the chart's Deployment is known, whatever its release is called.
+const CHART: &str = "app.kubernetes.io/name=ferrygate";
+/// The flag of the controller that has the workers' image.
+const WORKER_IMAGE: &str = "--worker-image=";
 
 /// What is run, and for which pipeline.
 pub struct Command<'a> {
@@ -126,13 +128,13 @@ impl From<kube::Error> for InClusterError {
     }
 }
 
-/// The image of the controller's Deployment, which is the workers' as well.
+/// The workers' image, as the controller's Deployment has it.
 ///
 /// # Errors
 /// Where there is no Deployment, or the asker may not see it.
 pub async fn image(client: &Client) -> Result<String, InClusterError> {
     let deployments: Api<Deployment> = Api::all(client.clone());
-    let found = match deployments.list(&ListParams::default().labels(CONTROLLER)).await {
+    let found = match deployments.list(&ListParams::default().labels(CHART)).await {
         Ok(found) => found.items,
         Err(kube::Error::Api(status)) if status.code == 403 => {
             return Err(InClusterError::NoImage("may not be read by this user"));
@@ -141,10 +143,11 @@ pub async fn image(client: &Client) -> Result<String, InClusterError> {
     };
     let containers = found
         .into_iter()
-        .filter_map(|deployment| deployment.spec?.template.spec);
+        .filter_map(|deployment| deployment.spec?.template.spec)
+        .flat_map(|pod| pod.containers);
     let mut images = containers
-        .flat_map(|pod| pod.containers)
-        .filter_map(|container| container.image);
+        .flat_map(|container| container.args.unwrap_or_default())
+        .filter_map(|word| Some(word.strip_prefix(WORKER_IMAGE)?.to_owned()));
     images.next().ok_or(InClusterError::NoImage("is not there"))
 }
 

@@ -2,6 +2,8 @@
 
 pub mod audit;
 pub mod catalog;
+pub mod describe;
+pub mod described;
 pub mod diff;
 pub mod explain;
 pub mod files;
@@ -59,6 +61,8 @@ pub enum Command {
     RunNow(run_now::RunNowArgs),
     /// Writes the contracts of a folder for people: a site, Markdown, JSON Schema, Open Data Contracts.
     Catalog(catalog::CatalogArgs),
+    /// Prints the CRM's objects as the integration user sees them, for `validate --schema`.
+    Describe(describe::DescribeArgs),
     /// Tells everything that is wrong with a folder of manifests.
     Validate(validate::ValidateArgs),
     /// Tells what changed between two versions of a mapping, and for whom.

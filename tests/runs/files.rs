@@ -83,6 +83,49 @@ fn counts(read: u32, delivered: u32, unchanged: u32, suppressed: u32, rejected: 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mapping_is_held_against_the_crm_s_objects_without_the_crm() {
+    let setting = Setting::with(1).await;
+    let folder = setting.folder.path().to_owned();
+    let ferrygate = async |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ferrygate"));
+        command.args(words).arg("--files").arg(&folder);
+        let output = tokio::task::spawn_blocking(move || command.output()).await;
+        output.expect("a thread").expect("a process")
+    };
+    let described = ferrygate(&["describe"]).await;
+    assert!(
+        described.status.success(),
+        "{}",
+        String::from_utf8_lossy(&described.stderr)
+    );
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let file = elsewhere.path().join("schema.json");
+    std::fs::write(&file, &described.stdout).expect("written");
+    let validate = async || {
+        let output = ferrygate(&["validate", "--schema", file.to_str().expect("a path")]).await;
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), told.lines().next().unwrap_or_default().to_owned())
+    };
+    assert_eq!(
+        validate().await,
+        (Some(0), "4 resources: 0 errors, 0 warnings".to_owned())
+    );
+
+    let manifests = folder.join("all.yaml");
+    let text = std::fs::read_to_string(&manifests).expect("manifests");
+    std::fs::write(&manifests, text.replace("from: Email,", "from: Emial,")).expect("written");
+    let (code, first) = validate().await;
+    assert_eq!(code, Some(1));
+    assert!(
+        first.contains(
+            "SyncPipeline customers: spec.streams[0]: MappingVersion customer-1.0.0 does not fit Contact of CrmSource \"crm\": \
+             spec.objects[0].traits[0].from: "
+        ) && first.contains("did you mean"),
+        "{first}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_record_is_delivered_once_and_a_change_only_as_what_changed() {
     let setting = Setting::with(1_000).await;
     let first = setting.run().await;

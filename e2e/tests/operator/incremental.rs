@@ -69,7 +69,8 @@ async fn a_record_that_is_committed_long_after_it_was_stamped_arrives_once() -> 
         .await?;
     // Another record is modified after that, and delivered.
     let users = tenant.get(Simulated::Segment, "users").await?;
-    let update = json!({"op": "update", "id": users[0], "fields": {"Email": "passing@example.com"}});
+    let fields = json!({"Email": "passing@example.com", "HasOptedOutOfEmail": false});
+    let update = json!({"op": "update", "id": users[0], "fields": fields});
     let changed = tenant
         .tell(
             Simulated::Salesforce,
