@@ -122,15 +122,11 @@ impl Api {
             response.status().as_u16(),
             http::retry_after(response.headers(), Timestamp::now()),
         );
-        let mut answer = Vec::new();
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if answer.len() + chunk.len() <= ANSWER_LIMIT => answer.extend_from_slice(&chunk),
-                Ok(Some(_)) => return Ok(passing(format!("an answer of more than {ANSWER_LIMIT} bytes"))),
-                Ok(None) => break,
-                Err(error) => return Ok(passing(http::describe(error))),
-            }
-        }
+        let answer = match body_within(&mut response, ANSWER_LIMIT).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return Ok(passing(format!("an answer of more than {ANSWER_LIMIT} bytes"))),
+            Err(error) => return Ok(passing(http::describe(error))),
+        };
         let (shown, field) = (&self.shown, self.field);
         match status {
             200..300 => Ok(Answer::Good(answer)),
@@ -192,6 +188,18 @@ impl fmt::Debug for Api {
             .field("endpoint", &self.shown)
             .finish_non_exhaustive()
     }
+}
+
+/// An answer's body; none where it is longer than this many bytes, of which no more is read.
+pub(super) async fn body_within(response: &mut reqwest::Response, limit: usize) -> reqwest::Result<Option<Vec<u8>>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > limit {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
 }
 
 pub(super) fn refused(message: String) -> SinkError {

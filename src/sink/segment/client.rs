@@ -10,11 +10,12 @@ use reqwest::{StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use super::api::{body_within, refused};
 use crate::api::common::Outcome;
 use crate::http::{self, Pace, Patience};
 use crate::sink::SinkError;
 
-/// An answer has a few bytes; of a longer one no more is read.
+/// An answer has a few bytes; a longer one is not read to its end.
 const ANSWER_LIMIT: usize = 64 << 10;
 
 /// The API answers within a second; one that is silent for so long is asked again.
@@ -138,15 +139,10 @@ impl Client {
         };
         let status = response.status();
         let wait = http::retry_after(response.headers(), Timestamp::now());
-        let mut answer = Vec::new();
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if answer.len() + chunk.len() <= ANSWER_LIMIT => answer.extend_from_slice(&chunk),
-                Ok(_) => break,
-                Err(error) => return Answer::passing(http::describe(error)),
-            }
+        match body_within(&mut response, ANSWER_LIMIT).await {
+            Ok(answer) => self.judge(status, wait, &answer.unwrap_or_default()),
+            Err(error) => Answer::passing(http::describe(error)),
         }
-        self.judge(status, wait, &answer)
     }
 
     /// No text of an answer is shown: it may repeat what was sent.
@@ -192,13 +188,6 @@ impl fmt::Debug for Client {
             .debug_struct("Client")
             .field("endpoint", &self.shown)
             .finish_non_exhaustive()
-    }
-}
-
-pub(super) fn refused(message: String) -> SinkError {
-    SinkError {
-        outcome: Outcome::SinkRefused,
-        message,
     }
 }
 

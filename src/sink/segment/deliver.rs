@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
+use super::api::refused;
 use super::batch::{self, Batch};
-use super::client::{Client, Verdict, refused};
+use super::client::{Client, Verdict};
 use crate::sink::{Delivered, Refused, SinkError};
 
 /// So many items refused one by one, and none taken, say that it is not the items: the API refuses everything.
