@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::{StateError, audit, consent, erasure, identity};
+use super::{StateError, audit, consent, erasure, identity, resume};
 
 /// The format that this code writes, in SQLite's `user_version`.
-pub(super) const FORMAT: i64 = 6;
+pub(super) const FORMAT: i64 = 7;
 
 /// Marks the file as Ferrygate's: `FGst`, in SQLite's `application_id`.
 const APPLICATION: i64 = 0x4647_7374;
@@ -93,6 +93,7 @@ const MIGRATIONS: [&[&str]; FORMAT as usize - 1] = [
     ],
     &[consent::TABLES, audit::TABLES],
     &[erasure::TABLES],
+    &[resume::TABLES],
 ];
 
 /// Opens the file for writing, checks it and makes its tables where it has none. Tells whether it had none.
@@ -174,6 +175,7 @@ fn bring_up(connection: &Connection, version: i64) -> rusqlite::Result<()> {
             consent::TABLES,
             audit::TABLES,
             erasure::TABLES,
+            resume::TABLES,
         ] {
             connection.execute_batch(tables)?;
         }
