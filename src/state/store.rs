@@ -11,7 +11,8 @@ use super::entries::{Entries, Fate, Row, Stage};
 use super::erasure::{self, ErasureNote, Outbox};
 use super::identity::{self, Identities};
 use super::{
-    Between, Cause, Checkpoint, DeadLetter, Opening, Origin, Reader, Remembered, StateError, consent, file_of, resume, schema,
+    Between, Cause, Checkpoint, DeadLetter, Opening, Origin, Reader, Remembered, StateError, consent, file_of, resume,
+    schema,
 };
 use crate::api::mapping_version::LegalBasis;
 use crate::api::sync_pipeline::{Counts, Watermark};

@@ -78,10 +78,18 @@ pub(super) async fn begin(
     let question = question(&client.config.data_path, operation, &query);
     if let Some(point) = &reading.asked.resume {
         if point.question == question && client.config.bulk_from.is_some() && is_there(client, object, point).await? {
-            tracing::info!(object, job = point.job, "going on with the query job of a run before this one");
+            tracing::info!(
+                object,
+                job = point.job,
+                "going on with the query job of a run before this one"
+            );
             return Ok(Some(point.clone()));
         }
-        tracing::info!(object, job = point.job, "a query job of a run before this one is of no use any more");
+        tracing::info!(
+            object,
+            job = point.job,
+            "a query job of a run before this one is of no use any more"
+        );
         remove(client, &point.job).await;
     }
     if !may_be(org, reading, now) || !is_worth_it(org, reading).await? {
@@ -125,9 +133,7 @@ async fn is_there(client: &Client, object: &str, point: &ResumePoint) -> Result<
 /// not.
 fn may_be(org: &Org, reading: &Reading<'_>, now: Timestamp) -> bool {
     let selection = &reading.asked.selection;
-    let long = selection
-        .from
-        .is_none_or(|from| now.duration_since(from) >= LONG_SPAN);
+    let long = selection.from.is_none_or(|from| now.duration_since(from) >= LONG_SPAN);
     let switched_on = org.client.config.bulk_from.is_some();
     switched_on && long && org.may_be_bulk(&selection.object) && kinds(reading).is_some()
 }
@@ -136,7 +142,10 @@ fn may_be(org: &Org, reading: &Reading<'_>, now: Timestamp) -> bool {
 pub(super) fn kinds(reading: &Reading<'_>) -> Option<Arc<[Kind]>> {
     let Layout { columns, .. } = &**reading.layout;
     let known = &reading.schema.kinds;
-    columns.iter().map(|column| known.get(&column.to_lowercase()).copied()).collect()
+    columns
+        .iter()
+        .map(|column| known.get(&column.to_lowercase()).copied())
+        .collect()
 }
 
 async fn is_worth_it(org: &Org, reading: &Reading<'_>) -> Result<bool, SourceError> {
@@ -295,14 +304,20 @@ pub(super) async fn remove(client: &Client, job: &str) {
     match tokio::time::timeout(REMOVE_WITHIN, removal).await {
         Ok(Ok(())) => tracing::info!(job, "the query job is removed"),
         Ok(Err(failure)) if is_gone(&failure) => {}
-        Ok(Err(failure)) => tracing::warn!(job, "the query job could not be removed: {}", SourceError::from(failure)),
+        Ok(Err(failure)) => tracing::warn!(
+            job,
+            "the query job could not be removed: {}",
+            SourceError::from(failure)
+        ),
         Err(_) => tracing::warn!(job, "the query job could not be removed in time"),
     }
 }
 
 async fn end(client: &Client, job: &str, method: Method, body: Option<Value>) -> Result<(), Failure> {
     let target = target(client, job);
-    client.ask(&asking(method, &target, body.as_ref()), "query job", |_| Ok(())).await
+    client
+        .ask(&asking(method, &target, body.as_ref()), "query job", |_| Ok(()))
+        .await
 }
 
 fn asking<'a>(method: Method, target: &'a str, body: Option<&'a Value>) -> Request<'a> {

@@ -28,8 +28,8 @@ impl Kind {
     /// <https://developer.salesforce.com/docs/atlas.en-us.api.meta/api/field_types.htm>
     pub fn of(described: &str) -> Option<Kind> {
         match described {
-            "id" | "reference" | "string" | "textarea" | "email" | "phone" | "url" | "picklist" | "multipicklist" | "combobox"
-            | "encryptedstring" | "date" | "time" => Some(Kind::Text),
+            "id" | "reference" | "string" | "textarea" | "email" | "phone" | "url" | "picklist" | "multipicklist"
+            | "combobox" | "encryptedstring" | "date" | "time" => Some(Kind::Text),
             "boolean" => Some(Kind::Boolean),
             "int" | "long" | "double" | "currency" | "percent" => Some(Kind::Number),
             "datetime" => Some(Kind::Instant),
@@ -123,7 +123,9 @@ impl<'l> Reader<'l> {
                     self.whole = true;
                 }
                 ReadRecordResult::InputEmpty => self.whole = false,
-                ReadRecordResult::OutputEndsFull => return Err(Broken("a row has more cells than the query has fields")),
+                ReadRecordResult::OutputEndsFull => {
+                    return Err(Broken("a row has more cells than the query has fields"));
+                }
                 ReadRecordResult::OutputFull | ReadRecordResult::End => {}
             }
         }
@@ -180,7 +182,9 @@ impl<'l> Reader<'l> {
         if id.start == id.end {
             return Err(Broken("a record without an Id"));
         }
-        let stamp = std::str::from_utf8(self.cell(row + self.layout.stamp)).ok().and_then(stamp::parse);
+        let stamp = std::str::from_utf8(self.cell(row + self.layout.stamp))
+            .ok()
+            .and_then(stamp::parse);
         self.stamps
             .push(stamp.ok_or(Broken("a record without a modification stamp"))?);
         for column in 0..cells {
@@ -255,7 +259,10 @@ mod tests {
         let fields = FIELDS.map(|(name, _)| name.to_owned());
         let own = [Kind::Text, Kind::Instant, Kind::Boolean];
         let kinds = FIELDS.iter().map(|(_, kind)| *kind).chain(own).collect();
-        (Arc::new(Layout::new(&fields, "SystemModstamp", Some("IsDeleted"))), kinds)
+        (
+            Arc::new(Layout::new(&fields, "SystemModstamp", Some("IsDeleted"))),
+            kinds,
+        )
     }
 
     /// Reads a page that arrives in pieces of `piece` bytes.
@@ -357,7 +364,9 @@ mod tests {
             ),
         ];
         for (body, expected, result) in cases {
-            let read = read(body, 5, expected).map(|page| page.len()).map_err(|Broken(why)| why);
+            let read = read(body, 5, expected)
+                .map(|page| page.len())
+                .map_err(|Broken(why)| why);
             assert_eq!(read, result, "{}", String::from_utf8_lossy(body));
         }
     }

@@ -328,7 +328,9 @@ pub(super) struct Reading<'a> {
 
 /// Reads by REST, in keyset order.
 async fn by_query(org: &Org, reading: &Reading<'_>, pages: &Pages) -> Result<(), SourceError> {
-    let Reading { asked, layout, settled, .. } = *reading;
+    let Reading {
+        asked, layout, settled, ..
+    } = *reading;
     let selection = &asked.selection;
     let object = selection.object.as_str();
     let query = |start: Start<'_>| {

@@ -211,7 +211,10 @@ impl Page {
             match &self.form {
                 Form::Json => fields.extend(layout.fields.iter().map(|column| field(self.raw(row, *column)))),
                 Form::Csv(kinds) => {
-                    let cells = layout.fields.iter().map(|&column| (kinds[column], self.raw(row, column)));
+                    let cells = layout
+                        .fields
+                        .iter()
+                        .map(|&column| (kinds[column], self.raw(row, column)));
                     fields.extend(cells.map(|(kind, cell)| kind.field(cell)));
                 }
             }

@@ -98,7 +98,10 @@ async fn parts(
     while let Some(part) = parts.next().await? {
         let Part { mut page, after } = part;
         if let Some((stamp, id)) = page.greatest_until(point.settled_until) {
-            let reached = point.reached.as_ref().map(|reached| (reached.stamp, reached.id.as_str()));
+            let reached = point
+                .reached
+                .as_ref()
+                .map(|reached| (reached.stamp, reached.id.as_str()));
             if reached.is_none_or(|reached| reached < (stamp, &*id)) {
                 let id = id.into_owned();
                 point.reached = Some(Watermark { stamp, id });
@@ -233,8 +236,8 @@ async fn fetch(
         let session = client.turn().await;
         let attempt = async {
             let Opened { mut response, .. } = client.open(&session, &request, &object).await?;
-            let (expected, after) =
-                described(response.headers()).ok_or_else(|| Refusal::passing("the answer is no part of a result", None))?;
+            let (expected, after) = described(response.headers())
+                .ok_or_else(|| Refusal::passing("the answer is no part of a result", None))?;
             if let Some(tell) = tell.take() {
                 // Nobody waits for it where the reading has ended.
                 let _ = tell.send(after.clone());
