@@ -139,7 +139,9 @@ impl<P: Publish> Readings<'_, P> {
     /// Has a reading read a selection as well, from where a run before this one stopped.
     fn whole(&self, reads: Reads, selection: &Selection, store: &Store, rules: &Rules) -> Result<Reads, Stop> {
         let point = store.resume_point(rules.reading.name())?;
-        let extract = self.source.extract(selection.clone());
+        // Records were judged by the keys' definitions: under others they are judged anew.
+        let keys: Vec<&str> = self.tracked.iter().map(|key| key.definition.as_str()).collect();
+        let extract = self.source.extract(selection.clone()).for_purpose(keys.join("\n"));
         Ok(Reads {
             extract: Some(extract.going_on_from(point).settling_until(rules.settled_as_of)),
             ..reads

@@ -62,7 +62,10 @@ async fn a_job_goes_through_its_states_and_its_result_through_its_parts() -> Res
     for _ in 0..3 {
         states.push(org.get(&job).await?["state"].clone());
     }
-    assert_eq!((early, states), (StatusCode::BAD_REQUEST, vec![json!("JobComplete"); 3]));
+    assert_eq!(
+        (early, states),
+        (StatusCode::BAD_REQUEST, vec![json!("JobComplete"); 3])
+    );
 
     let ids = all(&org, &results, "maxRecords=700").await?;
     let whole = all(&org, &results, "").await?;
@@ -101,7 +104,10 @@ async fn five_parts_at_a_time_are_named_for_reading_them_at_once() -> Result<()>
         }
         at = pages["nextRecordsUrl"].as_str().context("a URL")?.to_owned();
     }
-    assert_eq!((sizes, ids), (vec![5, 5, 3], all(&org, &format!("{job}/results"), "").await?));
+    assert_eq!(
+        (sizes, ids),
+        (vec![5, 5, 3], all(&org, &format!("{job}/results"), "").await?)
+    );
     Ok(())
 }
 
@@ -112,7 +118,8 @@ async fn cells_are_quoted_null_is_empty_and_an_order_is_kept() -> Result<()> {
         .await?;
     org.contact(json!({"LastName": "Zoë \"Z\",\nJr.", "LTV__c": 12.5, "Birthdate": "1985-12-10"}))
         .await?;
-    org.contact(json!({"LastName": "Ada", "HasOptedOutOfEmail": true})).await?;
+    org.contact(json!({"LastName": "Ada", "HasOptedOutOfEmail": true}))
+        .await?;
     let query = "SELECT LastName, LTV__c, Birthdate, HasOptedOutOfEmail, SystemModstamp, Account.Name FROM Contact ORDER BY LastName";
     let job = completed(&org, query).await?;
     let response = org.send(Method::GET, &format!("{job}/results"), None).await?;
@@ -133,14 +140,26 @@ async fn what_a_job_is_not_is_refused() -> Result<()> {
         ..Setting::default()
     });
     let cases = [
-        (json!({"operation": "query", "query": "SELECT Id FROM Lead"}), (400, "INVALIDENTITY")),
+        (
+            json!({"operation": "query", "query": "SELECT Id FROM Lead"}),
+            (400, "INVALIDENTITY"),
+        ),
         (
             json!({"operation": "query", "query": "SELECT MailingAddress FROM Contact"}),
             (400, "FUNCTIONALITY_NOT_ENABLED"),
         ),
-        (json!({"operation": "query", "query": "SELECT COUNT() FROM Contact"}), (400, "API_ERROR")),
-        (json!({"operation": "query", "query": "SELECT Nothing__c FROM Contact"}), (400, "INVALID_FIELD")),
-        (json!({"operation": "insert", "query": "SELECT Id FROM Contact"}), (400, "INVALIDJOB")),
+        (
+            json!({"operation": "query", "query": "SELECT COUNT() FROM Contact"}),
+            (400, "API_ERROR"),
+        ),
+        (
+            json!({"operation": "query", "query": "SELECT Nothing__c FROM Contact"}),
+            (400, "INVALID_FIELD"),
+        ),
+        (
+            json!({"operation": "insert", "query": "SELECT Id FROM Contact"}),
+            (400, "INVALIDJOB"),
+        ),
         (
             json!({"operation": "query", "query": "SELECT Id FROM Contact", "contentType": "JSON"}),
             (400, "INVALIDJOB"),
@@ -157,14 +176,28 @@ async fn what_a_job_is_not_is_refused() -> Result<()> {
         (not_ended.0.as_u16(), &not_ended.1[0]["errorCode"]),
         (400, &json!("API_ERROR"))
     );
-    let aborted = org.outcome(Method::PATCH, &job, Some(json!({"state": "Aborted"}))).await?;
+    let aborted = org
+        .outcome(Method::PATCH, &job, Some(json!({"state": "Aborted"})))
+        .await?;
     assert_eq!(aborted.1["state"], "Aborted");
     assert_eq!(org.outcome(Method::DELETE, &job, None).await?.0.as_u16(), 204);
 
     let job = completed(&org, "SELECT Id FROM Contact").await?;
     let by_other = job.replace("v62.0", "v61.0");
-    assert_eq!(org.outcome(Method::GET, &format!("{by_other}/results"), None).await?.0.as_u16(), 409);
-    assert_eq!(org.outcome(Method::GET, &format!("{job}/results?locator=x"), None).await?.0.as_u16(), 400);
+    assert_eq!(
+        org.outcome(Method::GET, &format!("{by_other}/results"), None)
+            .await?
+            .0
+            .as_u16(),
+        409
+    );
+    assert_eq!(
+        org.outcome(Method::GET, &format!("{job}/results?locator=x"), None)
+            .await?
+            .0
+            .as_u16(),
+        400
+    );
     Ok(())
 }
 
@@ -177,11 +210,15 @@ async fn jobs_are_counted_against_the_days_limit() -> Result<()> {
     };
     make(&org, "SELECT Id FROM Contact").await?;
     assert_eq!(left().await?, json!(9_999));
-    org.control(Method::PUT, "/_control/bulk", json!({"jobsLeft": 0})).await?;
+    org.control(Method::PUT, "/_control/bulk", json!({"jobsLeft": 0}))
+        .await?;
     assert_eq!(left().await?, json!(0));
     let asked = json!({"operation": "query", "query": "SELECT Id FROM Contact"});
     let (status, answer) = org.outcome(Method::POST, JOBS, Some(asked)).await?;
-    assert_eq!((status.as_u16(), &answer[0]["errorCode"]), (400, &json!("LIMIT_EXCEEDED")));
+    assert_eq!(
+        (status.as_u16(), &answer[0]["errorCode"]),
+        (400, &json!("LIMIT_EXCEEDED"))
+    );
     Ok(())
 }
 
@@ -259,11 +296,18 @@ async fn every_field_of_every_record_is_the_same_by_a_job_as_by_a_query() -> Res
     .await?;
     let (by_job, ordered) = read(&by_job, selection).await?;
     assert_eq!((queried, ordered, by_job.len()), (false, true, CONTACTS + 2));
-    let different: Vec<_> = by_job.iter().filter(|(id, record)| by_query.get(*id) != Some(record)).collect();
+    let different: Vec<_> = by_job
+        .iter()
+        .filter(|(id, record)| by_query.get(*id) != Some(record))
+        .collect();
     assert!(different.is_empty(), "{:?}", different.first());
     assert_eq!(org.simulator.org.jobs.kept(), [""; 0]);
     let ordered = org.control(Method::GET, "/_control/faults", Value::Null).await?;
-    let struck = ordered.as_array().context("faults")?.iter().filter(|fault| fault["struck"] == 1);
+    let struck = ordered
+        .as_array()
+        .context("faults")?
+        .iter()
+        .filter(|fault| fault["struck"] == 1);
     assert_eq!(struck.count(), 4);
     Ok(())
 }

@@ -75,7 +75,7 @@ pub(super) async fn begin(
     let object = selection.object.as_str();
     let query = soql::select_unordered(object, reading.layout, selection.from);
     let operation = if selection.deleted { "queryAll" } else { "query" };
-    let question = question(&client.config.data_path, operation, &query);
+    let question = question(&[&client.config.data_path, operation, &query, &reading.asked.purpose]);
     if let Some(point) = &reading.asked.resume {
         if point.question == question && client.config.bulk_from.is_some() && is_there(client, object, point).await? {
             tracing::info!(
@@ -112,8 +112,8 @@ pub(super) async fn begin(
 
 /// A result may be had by the version only that made the job:
 /// <https://developer.salesforce.com/docs/atlas.en-us.api_asynch.meta/api_asynch/query_get_job_results.htm>
-fn question(data_path: &str, operation: &str, query: &str) -> String {
-    let digest = Sha256::digest(format!("{data_path}\n{operation}\n{query}"));
+fn question(parts: &[&str]) -> String {
+    let digest = Sha256::digest(parts.join("\n"));
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -161,6 +161,8 @@ pub(super) struct Asked {
     pub resume: Option<ResumePoint>,
     /// No watermark may pass this instant.
     pub settled_until: Option<Timestamp>,
+    /// What the caller makes of the records: see [`Extract::for_purpose`].
+    pub purpose: String,
 }
 
 /// Up to which instants of the CRM's clock pages tell all.
@@ -188,6 +190,7 @@ impl Extract {
                 selection,
                 resume: None,
                 settled_until: None,
+                purpose: String::new(),
             }),
             times: None,
             last: None,
@@ -200,6 +203,15 @@ impl Extract {
     pub fn going_on_from(mut self, point: Option<ResumePoint>) -> Extract {
         if let State::Ready(asked) = &mut self.state {
             asked.resume = point;
+        }
+        self
+    }
+
+    /// Says what the caller makes of the records. What an extraction for another purpose has read is not gone on with.
+    #[must_use]
+    pub fn for_purpose(mut self, purpose: String) -> Extract {
+        if let State::Ready(asked) = &mut self.state {
+            asked.purpose = purpose;
         }
         self
     }

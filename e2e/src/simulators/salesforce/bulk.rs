@@ -137,7 +137,11 @@ impl Jobs {
 
     /// The states of the jobs that the org keeps, by their ids.
     pub fn kept(&self) -> Vec<String> {
-        self.lock().jobs.values().map(|job| format!("{:?}", job.state)).collect()
+        self.lock()
+            .jobs
+            .values()
+            .map(|job| format!("{:?}", job.state))
+            .collect()
     }
 
     /// How many were made.
@@ -175,7 +179,9 @@ pub fn handle(call: &Call<'_>, path: &[&str]) -> Result<Reply> {
         ([id], &Method::DELETE) => delete(call, id),
         ([id, "results"], &Method::GET) => results(call, id),
         ([id, "resultPages"], &Method::GET) if number(call.version) >= PARTS_SINCE => result_pages(call, id),
-        ([] | [_] | [_, "results"], method) => Err(ApiError::method_not_allowed(method.as_str(), "DELETE,GET,PATCH,POST")),
+        ([] | [_] | [_, "results"], method) => {
+            Err(ApiError::method_not_allowed(method.as_str(), "DELETE,GET,PATCH,POST"))
+        }
         _ => Err(ApiError::not_found()),
     }
 }
@@ -204,12 +210,19 @@ fn make(call: &Call<'_>) -> Result<Reply> {
         ("TAB", b'\t'),
     ];
     let endings = [("LF", "\n"), ("CRLF", "\r\n")];
-    let wanted = [text("contentType", "CSV"), text("columnDelimiter", "COMMA"), text("lineEnding", "LF")];
+    let wanted = [
+        text("contentType", "CSV"),
+        text("columnDelimiter", "COMMA"),
+        text("lineEnding", "LF"),
+    ];
     let delimiter = delimiters.into_iter().find(|(name, _)| *name == wanted[1]);
     let ending = endings.into_iter().find(|(name, _)| *name == wanted[2]);
     let (Some(delimiter), Some(ending), "CSV") = (delimiter, ending, wanted[0].as_str()) else {
         // The code is ours.
-        return Err(ApiError::bad("INVALIDJOB", "contentType, columnDelimiter or lineEnding is none of the published"));
+        return Err(ApiError::bad(
+            "INVALIDJOB",
+            "contentType, columnDelimiter or lineEnding is none of the published",
+        ));
     };
 
     let query = text("query", "");
@@ -258,9 +271,10 @@ fn make(call: &Call<'_>) -> Result<Reply> {
 fn served(plan: &Plan) -> Result<()> {
     let refused = |code, what: &str| Err(ApiError::bad(code, what));
     match &plan.output {
-        Output::Records(columns) if !soql::is_flat(columns) => {
-            refused("FUNCTIONALITY_NOT_ENABLED", "Selecting compound data not supported in Bulk Query")
-        }
+        Output::Records(columns) if !soql::is_flat(columns) => refused(
+            "FUNCTIONALITY_NOT_ENABLED",
+            "Selecting compound data not supported in Bulk Query",
+        ),
         Output::Records(_) if plan.offset == 0 => Ok(()),
         // The words are ours.
         Output::Records(_) => refused("API_ERROR", "OFFSET not supported in Bulk V2 Query"),
@@ -311,12 +325,21 @@ impl Job {
         if self.plan.order.is_empty() {
             slots = slots.chunks(CHUNK).rev().flatten().copied().collect();
         }
-        let names = soql::csv_names(columns, "").into_iter().map(|name| format!("\"{name}\""));
+        let names = soql::csv_names(columns, "")
+            .into_iter()
+            .map(|name| format!("\"{name}\""));
         let divided = names.collect::<Vec<_>>().join(&char::from(delimiter).to_string());
         self.result.names = [divided.as_bytes(), ending].concat();
         for slot in slots {
             let row = &data.tables[self.plan.table].rows[slot];
-            soql::write_csv(data, self.plan.table, Some(row), columns, delimiter, &mut self.result.rows);
+            soql::write_csv(
+                data,
+                self.plan.table,
+                Some(row),
+                columns,
+                delimiter,
+                &mut self.result.rows,
+            );
             self.result.rows.extend_from_slice(ending);
             self.result.ends.push(self.result.rows.len());
         }
@@ -399,7 +422,12 @@ fn results(call: &Call<'_>, id: &str) -> Result<Reply> {
         Some(text) => match text.parse() {
             Ok(wanted @ 1..) => largest.min(wanted),
             // The code is ours.
-            _ => return Err(ApiError::bad("INVALID_PARAMETER", "maxRecords must be a positive number")),
+            _ => {
+                return Err(ApiError::bad(
+                    "INVALID_PARAMETER",
+                    "maxRecords must be a positive number",
+                ));
+            }
         },
     };
     with_job(call, id, |job| {
@@ -449,7 +477,9 @@ fn result_pages(call: &Call<'_>, id: &str) -> Result<Reply> {
             .collect();
         let next = start + PARTS_AT_ONCE * largest;
         let next = (next < rows).then(|| format!("{path}/resultPages?locator={}", locator(next)));
-        Ok(Reply::json(&json!({"resultPages": urls, "done": next.is_none(), "nextRecordsUrl": next})))
+        Ok(Reply::json(
+            &json!({"resultPages": urls, "done": next.is_none(), "nextRecordsUrl": next}),
+        ))
     })
 }
 

@@ -291,8 +291,10 @@ async fn what_a_later_run_can_not_go_on_with_is_removed_and_read_anew() {
         from: Some("2026-05-04T08:00:02Z".parse().unwrap()),
         ..contacts(None, false)
     };
-    let cases: [(&str, Selection, &dyn Fn(&Org), &str); 3] = [
+    type Case<'a> = (&'a str, Selection, &'a dyn Fn(&Org), &'a str);
+    let cases: [Case<'_>; 4] = [
         ("another question", other, &|_| {}, "bcdefg"),
+        ("another purpose", contacts(None, false), &|_| {}, "abcdefg"),
         (
             "the org has lost it",
             contacts(None, false),
@@ -305,7 +307,9 @@ async fn what_a_later_run_can_not_go_on_with_is_removed_and_read_anew() {
         let org = Org::start(&RECORDS, &[]).await;
         let point = begun(&connect(&org).await, 2).await;
         arrange(&org);
-        let mut extract = connect(&org).await.extract(selection).going_on_from(Some(point));
+        let purpose = if case == "another purpose" { "keys" } else { "" };
+        let extract = connect(&org).await.extract(selection).for_purpose(purpose.to_owned());
+        let mut extract = extract.going_on_from(Some(point));
         assert_eq!(sorted(&mut extract).await, expected, "{case}");
         org.jobs(|jobs| assert_eq!(jobs.kept(), ["7502 JobComplete"], "{case}"));
     }

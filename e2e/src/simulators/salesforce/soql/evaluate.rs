@@ -323,14 +323,7 @@ pub fn csv_names(columns: &[Column], before: &str) -> Vec<String> {
 }
 
 /// Writes the cells of these columns, each in quotes, divided by `delimiter`; of a parent that is not there they are empty.
-pub fn write_csv(
-    data: &Data,
-    table: usize,
-    row: Option<&Row>,
-    columns: &[Column],
-    delimiter: u8,
-    out: &mut Vec<u8>,
-) {
+pub fn write_csv(data: &Data, table: usize, row: Option<&Row>, columns: &[Column], delimiter: u8, out: &mut Vec<u8>) {
     for (place, column) in columns.iter().enumerate() {
         if place > 0 {
             out.push(delimiter);
