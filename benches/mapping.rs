@@ -6,7 +6,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use ferrygate::api::{CdpSinkSpec, MappingVersionSpec};
 use ferrygate::consent::Gate;
-use ferrygate::mapping::Plan;
+use ferrygate::mapping::{Filled, Plan};
 use ferrygate::record::{Field, Record};
 use jiff::Timestamp;
 
@@ -197,11 +197,13 @@ fn measure(criterion: &mut Criterion, group: &str, name: &str, traits: &str) {
     }
     let mut group = criterion.benchmark_group(group);
     group.throughput(Throughput::Elements(1));
-    let mut next = 0;
+    let (mut next, mut filled) = (0, Filled::default());
     group.bench_function(name, |bencher| {
         bencher.iter(|| {
             next = (next + 1) % RECORDS;
-            let mut mapped = plan.map(black_box(&records[next])).expect("it maps");
+            let mut mapped = plan
+                .map_counting(black_box(&records[next]), &mut filled)
+                .expect("it maps");
             let ruling = gate.decide(mapped.entity, &mut mapped.consent, false, Timestamp::UNIX_EPOCH);
             black_box((mapped, ruling));
         });

@@ -22,7 +22,7 @@ async fn main() -> ExitCode {
         Command::Controller(options) => controller::run(options, shutdown).await,
         Command::Worker(worker) => worker::run(worker, shutdown).await,
         Command::Run(args) => run::run(args, shutdown).await,
-        Command::Explain(args) => explain::run(args).await,
+        Command::Explain(args) => explain::run(args, &shutdown).await,
         Command::Audit(args) => audit::run(&args),
         Command::RunNow(args) => run_now::run(args).await,
         Command::Catalog(args) => catalog::run(&args).await,

@@ -5,6 +5,7 @@ pub mod catalog;
 pub mod diff;
 pub mod explain;
 pub mod files;
+pub mod in_cluster;
 mod lost_nulls;
 pub mod plan;
 pub mod run;

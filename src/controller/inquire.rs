@@ -19,13 +19,21 @@ pub async fn inquire(context: &Context, job: &Name) -> Result<bool, ActError> {
         of_pods.chain(of_job).collect()
     };
     let events: Api<Event> = Api::namespaced(context.client.clone(), &job.namespace);
+    let cause = last_warning(&events, &uids, &job.name).await?;
+    Ok(context.cache.lock().set_cause(job.clone(), cause))
+}
+
+/// What the last warning says of any of the objects with these `uids`: a Job and its Pods.
+///
+/// # Errors
+/// When the API server can't be asked.
+pub async fn last_warning(events: &Api<Event>, uids: &[String], job: &str) -> Result<Option<Cause>, kube::Error> {
     let mut warnings = Vec::new();
     for uid in uids {
         let about = ListParams::default().fields(&format!("involvedObject.uid={uid},type=Warning"));
         warnings.extend(events.list(&about).await?.items);
     }
-    let cause = last(&warnings, &job.name);
-    Ok(context.cache.lock().set_cause(job.clone(), cause))
+    Ok(last(&warnings, job))
 }
 
 fn last(warnings: &[Event], job: &str) -> Option<Cause> {

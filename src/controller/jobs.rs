@@ -16,7 +16,7 @@ use crate::secrets::MOUNT;
 /// The workers' ServiceAccount in every tenant's namespace, where a template names no other.
 pub const SERVICE_ACCOUNT: &str = "ferrygate-worker";
 /// Where a run's volume is mounted.
-const STATE_MOUNT: &str = "/var/lib/ferrygate";
+pub const STATE_MOUNT: &str = "/var/lib/ferrygate";
 /// The label that all that the controller creates carries, and its value.
 pub const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "ferrygate");
 /// The label that names the pipeline.

@@ -246,7 +246,7 @@ impl From<WatchedPod> for LightPod {
 
 /// The label by which Kubernetes names a Pod's Job.
 /// <https://kubernetes.io/docs/reference/labels-annotations-taints/#batchkubernetesio-job-name>
-const JOB_NAME: &str = "batch.kubernetes.io/job-name";
+pub const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 
 fn stage(status: WatchedPodStatus) -> Stage {
     /// What every Pod waits for at first.

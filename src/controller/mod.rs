@@ -4,7 +4,8 @@
 //! [`light`] as they are asked for; what changes is [`queue`]d; and a module a kind reconciles it: [`source`] and [`sink`] are
 //! probed ([`probe`] decides for both), [`mapping`] is compiled, [`pipeline`] launches runs. What each decides is a pure function
 //! of what was observed and the clock; [`act`] performs it, with one status write a reconcile at the most. [`schedule`],
-//! [`admission`], [`names`], [`jobs`], [`template`] and [`claim`] are what decisions are made of. [`leader`] sees to it that one process acts.
+//! [`admission`], [`names`], [`jobs`], [`template`] and [`claim`] are what decisions are made of. [`leader`] sees to it that one
+//! process acts. [`errand`] is a Job that the command line makes, with what a run's has.
 
 mod act;
 mod admission;
@@ -13,13 +14,14 @@ mod calls;
 mod claim;
 #[cfg(test)]
 mod day;
+pub(crate) mod errand;
 #[cfg(test)]
 mod fake_api;
-mod inquire;
-mod jobs;
+pub(crate) mod inquire;
+pub(crate) mod jobs;
 mod key;
 mod leader;
-mod light;
+pub(crate) mod light;
 mod mapping;
 mod metrics;
 mod names;

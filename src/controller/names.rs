@@ -26,6 +26,15 @@ pub fn probe(kind: &str, uid: &str, name: &str, generation: i64, due: Timestamp)
     )
 }
 
+/// The name of the Job of a command that a person runs, asked for at an instant.
+pub fn errand(pipeline: &str, purpose: &str, at: Timestamp) -> String {
+    named(
+        &format!("{purpose}-{pipeline}"),
+        &format!("{pipeline}/{at:.9}"),
+        LONGEST_JOB,
+    )
+}
+
 /// The name of the volume claim that holds a pipeline's state.
 pub fn state_claim(pipeline: &str) -> String {
     let plain = format!("{pipeline}-state");
@@ -72,6 +81,7 @@ mod tests {
             (run("u", &long, "contacts", slot, 1), LONGEST_JOB),
             (run("u", "b.c", "s", slot, 1), LONGEST_JOB),
             (probe("CrmSource", "u", &long, 1, slot), LONGEST_JOB),
+            (errand(&long, "explain", slot), LONGEST_JOB),
             (state_claim(&long), LONGEST_LABEL),
             (label(&long), LONGEST_LABEL),
         ] {

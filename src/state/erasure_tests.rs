@@ -223,7 +223,8 @@ fn a_file_of_the_fifth_format_is_kept_with_its_trail_and_learns_to_erase() {
     rusqlite::Connection::open(&path)
         .and_then(|file| {
             file.execute_batch(
-                "DROP TABLE erasing; DROP TABLE erasure; DROP TABLE erasure_request; DROP TABLE erasure_back;
+                "ALTER TABLE stream DROP COLUMN standing;
+                 DROP TABLE erasing; DROP TABLE erasure; DROP TABLE erasure_request; DROP TABLE erasure_back;
                  DROP TABLE resume_point;
                  PRAGMA user_version = 5;",
             )

@@ -129,6 +129,8 @@ pub struct Checkpoint {
     pub counts: Counts,
     /// How many dead letters the store holds.
     pub dead_letters: i64,
+    /// How many records the store knows that were not deleted in the CRM.
+    pub standing: i64,
     /// The records from before this watermark are unknown, because a store was lost: counts of both sides can't agree.
     pub partial: bool,
 }

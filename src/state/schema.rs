@@ -8,7 +8,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use super::{StateError, audit, consent, erasure, identity, resume};
 
 /// The format that this code writes, in SQLite's `user_version`.
-pub(super) const FORMAT: i64 = 7;
+pub(super) const FORMAT: i64 = 8;
 
 /// Marks the file as Ferrygate's: `FGst`, in SQLite's `application_id`.
 const APPLICATION: i64 = 0x4647_7374;
@@ -39,7 +39,8 @@ const TABLES: &str = "
         suppressed      INTEGER NOT NULL DEFAULT 0,
         rejected        INTEGER NOT NULL DEFAULT 0,
         partial         INTEGER NOT NULL DEFAULT 0,
-        begun           INTEGER NOT NULL
+        begun           INTEGER NOT NULL,
+        standing        INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE TABLE record (
         id          TEXT NOT NULL PRIMARY KEY,
@@ -93,6 +94,10 @@ const MIGRATIONS: [&[&str]; FORMAT as usize - 1] = [
     ],
     &[consent::TABLES, audit::TABLES],
     &[erasure::TABLES],
+    &["
+        ALTER TABLE stream ADD COLUMN standing INTEGER NOT NULL DEFAULT 0;
+        UPDATE stream SET standing = (SELECT COUNT(*) FROM record WHERE flags & 1 = 0);
+    "],
     &[resume::TABLES],
 ];
 

@@ -193,7 +193,7 @@ impl Store {
     /// Applies acknowledged records to the open transaction, and opens one where there is none. `now` marks dead letters.
     pub fn apply(&mut self, entries: &Entries, now: Timestamp) -> Result<(), StateError> {
         self.begin()?;
-        let letters = apply(&self.connection, entries, self.epoch, &self.mapping, now)
+        let grown = apply(&self.connection, entries, self.epoch, &self.mapping, now)
             .map_err(|error| StateError::sqlite(&self.path, error))?;
         let writer = identity::Writer {
             connection: &self.connection,
@@ -209,7 +209,8 @@ impl Store {
             .map_err(|error| StateError::sqlite(&self.path, error))?;
         let cleared = erasure::note(&self.connection, entries, &mut self.outbox, now)
             .map_err(|error| StateError::sqlite(&self.path, error))?;
-        self.checkpoint.dead_letters += letters - cleared;
+        self.checkpoint.dead_letters += grown.letters - cleared;
+        self.checkpoint.standing += grown.standing;
         if let Some((reading, point)) = entries.resume_point() {
             self.resume_at(reading, point)?;
         }
@@ -256,13 +257,15 @@ impl Store {
             watermark,
             complete_as_of,
             counts,
+            dead_letters: _,
+            standing,
             partial,
-            ..
         } = &self.checkpoint;
         self.connection
             .prepare_cached(
                 "UPDATE stream SET watermark_stamp = ?1, watermark_id = ?2, complete_as_of = ?3, read = ?4, delivered = ?5,
-                 unchanged = ?6, suppressed = ?7, rejected = ?8, partial = ?9, begun = 1",
+                 unchanged = ?6, suppressed = ?7, rejected = ?8, partial = ?9,
+                 standing = ?10, begun = 1",
             )
             .and_then(|mut statement| {
                 statement.execute(params![
@@ -275,6 +278,7 @@ impl Store {
                     counts.suppressed,
                     counts.rejected,
                     partial,
+                    standing,
                 ])
             })
             .map_err(|error| StateError::sqlite(&self.path, error))?;
@@ -308,15 +312,6 @@ impl Store {
             )
         })?;
         self.commit()
-    }
-
-    /// How many records the store knows that were not deleted in the CRM.
-    pub fn standing_records(&self) -> Result<i64, StateError> {
-        self.attempt(|connection| {
-            connection.query_row("SELECT COUNT(*) FROM record WHERE flags & ?1 = 0", [DELETED], |row| {
-                row.get(0)
-            })
-        })
     }
 
     /// The dead letters by record id: at most `limit` of them.
@@ -435,7 +430,7 @@ pub(super) fn instant(row: &SqlRow<'_>, column: usize) -> rusqlite::Result<Times
 fn read_checkpoint(connection: &Connection) -> rusqlite::Result<Checkpoint> {
     connection.query_row(
         "SELECT watermark_stamp, watermark_id, complete_as_of, read, delivered, unchanged, suppressed, rejected, partial,
-                (SELECT COUNT(*) FROM dead_letter)
+                (SELECT COUNT(*) FROM dead_letter), standing
          FROM stream",
         [],
         |row| {
@@ -462,19 +457,27 @@ fn read_checkpoint(connection: &Connection) -> rusqlite::Result<Checkpoint> {
                 },
                 partial: row.get(8)?,
                 dead_letters: row.get(9)?,
+                standing: row.get(10)?,
             })
         },
     )
 }
 
-/// Writes records and dead letters; returns by how many the dead letters have grown.
+/// By how many the dead letters, and the records that are not deleted, have grown.
+struct Grown {
+    letters: i64,
+    standing: i64,
+}
+
+/// Writes records and dead letters.
 fn apply(
     connection: &Connection,
     entries: &Entries,
     epoch: i64,
     mapping: &str,
     now: Timestamp,
-) -> rusqlite::Result<i64> {
+) -> rusqlite::Result<Grown> {
+    let mut standing = connection.prepare_cached("SELECT flags & ?2 = 0 FROM record WHERE id = ?1")?;
     let mut record = connection.prepare_cached(
         "INSERT INTO record (id, stamp, epoch, flags, fingerprint, watched, identity, delivered_epoch, delivered_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
@@ -486,16 +489,21 @@ fn apply(
     )?;
     // That a deleted record was read again mends nothing that keeps its erasure from being done.
     let mut clear = connection.prepare_cached("DELETE FROM dead_letter WHERE id = ?1 AND (stage <> ?2 OR NOT ?3)")?;
-    let mut letters = 0;
+    let mut grown = Grown {
+        letters: 0,
+        standing: 0,
+    };
     for (id, watched, row) in entries.rows() {
+        let stood: Option<bool> = standing.query_row(params![id, DELETED], |row| row.get(0)).optional()?;
+        grown.standing += i64::from(!row.deleted) - i64::from(stood.unwrap_or_default());
         if row.fate == Fate::Rejected {
-            letters += reject(connection, id, row, entries.identity(row), epoch, mapping, now)?;
+            grown.letters += reject(connection, id, row, entries.identity(row), epoch, mapping, now)?;
             continue;
         }
         if row.had_letter {
             let due = row.erasure == ErasureNote::Due;
             let cleared = clear.execute(params![id, Stage::Erase.as_str(), due])?;
-            letters -= i64::try_from(cleared).unwrap_or_default();
+            grown.letters -= i64::try_from(cleared).unwrap_or_default();
         }
         let watched = some(watched);
         let identity = some(entries.identity(row));
@@ -517,7 +525,7 @@ fn apply(
             delivered.then(|| now.as_microsecond()),
         ])?;
     }
-    Ok(letters)
+    Ok(grown)
 }
 
 /// Writes that a record was dealt with, and nothing sent of it: what the CDP was last told stays known.

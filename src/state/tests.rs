@@ -98,12 +98,7 @@ fn what_is_committed_is_there_after_reopening_and_what_is_not_is_gone() {
 
     let (store, remembered) = Store::open(&opening(folder.path())).expect("a store");
     assert_eq!(
-        (
-            remembered,
-            store.checkpoint(),
-            &committed,
-            store.standing_records().expect("a count")
-        ),
+        (remembered, store.checkpoint(), &committed),
         (
             Remembered {
                 origin: Origin::Kept,
@@ -121,9 +116,9 @@ fn what_is_committed_is_there_after_reopening_and_what_is_not_is_gone() {
                     rejected: 1
                 },
                 dead_letters: 1,
+                standing: 4,
                 partial: false,
-            },
-            4
+            }
         )
     );
 }
@@ -420,6 +415,34 @@ fn pods_that_open_a_new_store_at_once_make_it_once() {
 }
 
 #[test]
+fn records_stand_until_they_are_deleted_and_again_when_they_are_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut store, _) = Store::open(&opening(folder.path())).expect("a store");
+    let cases: [(&str, Fate, bool, i64); 9] = [
+        ("a", Fate::Delivered, false, 1),
+        ("b", Fate::Suppressed, true, 1),
+        ("c", Fate::Withheld, false, 2),
+        ("a", Fate::Delivered, false, 2),
+        ("a", Fate::Suppressed, true, 1),
+        ("a", Fate::Withheld, true, 1),
+        ("b", Fate::Delivered, false, 2),
+        ("a", Fate::Unchanged, false, 3),
+        ("c", Fate::Unchanged, true, 2),
+    ];
+    for (stamp, (id, fate, deleted, standing)) in (1..).zip(cases) {
+        write(&mut store, |entries| {
+            let entry = Entry {
+                deleted,
+                ..entry(id, stamp, fate)
+            };
+            entries.push(&entry, true);
+        })
+        .expect("written");
+        assert_eq!(store.checkpoint().standing, standing, "{id} at {stamp}");
+    }
+}
+
+#[test]
 fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut store, _) = Store::open(&opening(folder.path())).expect("a store");
@@ -432,7 +455,8 @@ fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
     rusqlite::Connection::open(&path)
         .and_then(|file| {
             file.execute_batch(
-                "ALTER TABLE stream DROP COLUMN source; ALTER TABLE stream DROP COLUMN sink; DROP TABLE described;
+                "ALTER TABLE stream DROP COLUMN standing;
+                 ALTER TABLE stream DROP COLUMN source; ALTER TABLE stream DROP COLUMN sink; DROP TABLE described;
                  ALTER TABLE record DROP COLUMN identity; ALTER TABLE record DROP COLUMN delivered_epoch;
                  ALTER TABLE record DROP COLUMN delivered_at;
                  DROP TABLE run; DROP TABLE identity_tracking; DROP TABLE identity_held; DROP TABLE identity_used;
@@ -444,7 +468,9 @@ fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
             )
         })
         .expect("a file of the first format");
-    let (_, kept) = Store::open(&opening(folder.path())).expect("a store");
+    let (store, kept) = Store::open(&opening(folder.path())).expect("a store");
+    assert_eq!(store.checkpoint().standing, 1);
+    drop(store);
     let other = Opening {
         between: between("Contact", "elsewhere (https://b.example)"),
         ..opening(folder.path())
@@ -630,7 +656,7 @@ fn what_another_org_would_go_on_with_is_forgotten_with_its_records() {
 }
 
 #[test]
-fn a_file_of_the_sixth_format_is_kept_and_learns_where_to_go_on() {
+fn a_file_of_the_seventh_format_is_kept_and_learns_where_to_go_on() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut store, _) = Store::open(&opening(folder.path())).expect("a store");
     write(&mut store, |entries| {
@@ -639,8 +665,8 @@ fn a_file_of_the_sixth_format_is_kept_and_learns_where_to_go_on() {
     .expect("written");
     drop(store);
     rusqlite::Connection::open(file_of(folder.path(), "contacts"))
-        .and_then(|file| file.execute_batch("DROP TABLE resume_point; PRAGMA user_version = 6;"))
-        .expect("a file of the sixth format");
+        .and_then(|file| file.execute_batch("DROP TABLE resume_point; PRAGMA user_version = 7;"))
+        .expect("a file of the seventh format");
     let (mut store, kept) = Store::open(&opening(folder.path())).expect("a store");
     assert_eq!((kept.origin, kept.empty), (Origin::Kept, false));
     let point = resume_point(NextPart::First, None);

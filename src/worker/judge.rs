@@ -147,6 +147,7 @@ impl<'r> Judge<'r> {
         });
         match mapped {
             Ok(mapped) => self.mapped(record, mapped, known, extracted_at),
+            Err(rejection) if record.deleted => unnamed(rejection, known),
             Err(rejection) => self.rejected(record, rejection, known, extracted_at),
         }
     }
@@ -324,6 +325,19 @@ impl<'r> Judge<'r> {
             None => {}
         }
     }
+}
+
+/// A deleted record without a user id: the CRM has purged it, and with it the field that the CDP knows it by, of which the store has no
+/// more than a hash. No run can do more for it, so that none looks at it again by itself.
+fn unnamed(rejection: Rejection, known: Option<&Known>) -> Verdict {
+    if known.is_none_or(|known| known.fingerprint.is_none()) {
+        return Verdict::unchanged(None, ConsentEnd::Never);
+    }
+    let rule = format!(
+        "{}; the CRM has the record no more, and what the CDP holds of it can't be named: suppress it there by hand",
+        rejection.rule
+    );
+    Verdict::rejected(Stage::Map, rejection.path, rule, ConsentEnd::Never)
 }
 
 /// When the consent ends that the CDP's picture of a record rests on, once it is as this ruling has it. Of a deal it keeps

@@ -171,7 +171,7 @@ async fn run(
             let finished = blocking("state", move || {
                 finish(&mut store, whole).map(|finished| (store, finished))
             });
-            let (store, Finished { standing, causes }) = finished.await??;
+            let (store, causes) = finished.await??;
             report.progress = checkpoint::progress(store.checkpoint());
             if report.progress.dead_letters > 0 {
                 report.note(dead_letters(&causes));
@@ -179,7 +179,7 @@ async fn run(
             if store.checkpoint().partial {
                 tracing::info!("counts are not compared: the store was lost once, and does not know every record");
             } else {
-                reconcile(&source, spec, standing, report).await;
+                reconcile(&source, spec, store.checkpoint().standing, report).await;
             }
             let erasing = Erasing {
                 spec,
@@ -314,16 +314,8 @@ pub(super) async fn stages(
     Ok((store, ended))
 }
 
-/// What the store has at the end of a run.
-struct Finished {
-    /// How many records it knows that are there in the CRM.
-    standing: i64,
-    /// Why its dead letters are there, the most frequent causes first.
-    causes: Vec<Cause>,
-}
-
-/// The last checkpoint of a run that came to its end.
-fn finish(store: &mut Store, whole: Whole) -> Result<Finished, Stop> {
+/// The last checkpoint of a run that came to its end. Tells why there are dead letters, the most frequent causes first.
+fn finish(store: &mut Store, whole: Whole) -> Result<Vec<Cause>, Stop> {
     if let Some(instant) = whole.complete_as_of {
         store.complete_as_of(instant);
     }
@@ -334,10 +326,7 @@ fn finish(store: &mut Store, whole: Whole) -> Result<Finished, Stop> {
     store.forget_resume_points()?;
     store.end_delivering()?;
     store.commit()?;
-    Ok(Finished {
-        standing: store.standing_records()?,
-        causes: store.causes(CAUSES_SHOWN)?,
-    })
+    Ok(store.causes(CAUSES_SHOWN)?)
 }
 
 /// Counts both sides. A run whose records are delivered does not fail because they could not be counted.

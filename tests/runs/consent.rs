@@ -31,14 +31,20 @@ async fn setting(ends: &[Option<i64>]) -> Setting {
             .fakes
             .change_unseen(number, |contact| consent(contact, false, *ends));
     }
-    let path = setting.folder.path().join("all.yaml");
-    let manifests = std::fs::read_to_string(&path).expect("manifests").replace(
+    rewrite(
+        &mut setting,
         "- {purpose: marketing_email, from: HasOptedOutOfEmail, granted: value == false}\n",
         CONSENT,
     );
-    std::fs::write(&path, manifests).expect("written");
-    (setting.secrets, setting.spec) = read(setting.folder.path());
     setting
+}
+
+fn rewrite(setting: &mut Setting, from: &str, to: &str) {
+    let path = setting.folder.path().join("all.yaml");
+    let manifests = std::fs::read_to_string(&path).expect("manifests");
+    assert!(manifests.contains(from), "{manifests}");
+    std::fs::write(&path, manifests.replace(from, to)).expect("written");
+    (setting.secrets, setting.spec) = read(setting.folder.path());
 }
 
 /// Writes into a contact whether it opted out, and evidence that ends in so many seconds.
@@ -113,6 +119,42 @@ async fn what_a_consent_ended_for_is_suppressed_by_the_next_run_though_the_crm_c
         third.watermark, first.watermark,
         "what is read by its id moves no watermark"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_purged_with_the_field_that_the_cdp_knows_them_by_is_one_dead_letter_and_is_let_be() {
+    let mut setting = setting(&[DAY, None, DAY]).await;
+    rewrite(&mut setting, "userId: crm_id", "userId: email");
+    rewrite(
+        &mut setting,
+        "{kind: crm_id, from: Id}",
+        "{kind: crm_id, from: Id}, {kind: email, from: Email}",
+    );
+    let first = setting.run(1, None).await;
+    assert_eq!(
+        (first.outcome, first.dead_letters),
+        (Outcome::Succeeded, 0),
+        "{first:?}"
+    );
+    setting.fakes.take_calls();
+
+    let path = file_of(&setting.spec.state_directory, "contacts");
+    let store = rusqlite::Connection::open(&path).expect("the store");
+    store
+        .execute("UPDATE consent_end SET ends = ends - 172800000000", [])
+        .expect("changed");
+    drop(store);
+    setting.fakes.remove(0);
+    let letters = async |number| {
+        let run = setting.run(number, None).await;
+        assert_eq!(run.outcome, Outcome::Succeeded, "{run:?}");
+        (run.dead_letters, run.counts.rejected, run.message)
+    };
+    let (held, rejected, message) = letters(2).await;
+    assert_eq!((held, rejected), (1, 1), "{message}");
+    assert!(message.contains("suppress it there by hand"), "{message}");
+    let (held, rejected, message) = letters(3).await;
+    assert_eq!((held, rejected), (1, 0), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! The operator on a real cluster: real Jobs, a CRM and a CDP beside it, and faults that both order.
 
 mod exactly_once;
+mod explain;
 mod fencing;
 mod freshness;
 mod health;

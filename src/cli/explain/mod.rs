@@ -1,21 +1,27 @@
 //! `ferrygate explain`: why a profile has an id, or a trait, from the state of the streams that delivered it.
 //!
 //! `gather` joins what the store remembers with what the mapping says, `reveal` reads the record's present values from the CRM
-//! for an asker who may, and `show` prints the whole.
+//! for an asker who may, and `show` prints the whole. `on_cluster` has a Job do so where the state is on a volume.
 
 mod gather;
+mod on_cluster;
 mod reveal;
 mod show;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use kube::ResourceExt;
+use kube::core::Duration;
+use tokio_util::sync::CancellationToken;
 
 use self::gather::{Explanation, Place};
+pub use self::on_cluster::ask;
 use super::files::{FilesError, Manifests, Namespace};
+use super::in_cluster::{Answer, InClusterError};
 use crate::api::SyncPipeline;
 use crate::api::common::exit;
+use crate::cluster::{self, ANSWER};
 use crate::identity::SecretError;
 use crate::secrets;
 use crate::source::SourceError;
@@ -30,15 +36,25 @@ const NOTHING: i32 = 1;
 /// Whom to explain, and how the answer is shown.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// The folder with the YAML manifests of the four kinds and, for --reveal, of the Secrets that they name.
+    /// The folder with the YAML manifests of the four kinds and, for --reveal, of the Secrets that they name. Without it, the
+    /// kubeconfig's cluster is asked: a Job reads the pipeline's volume.
     #[arg(long)]
-    files: PathBuf,
-    /// The folder that keeps the state between runs.
+    files: Option<PathBuf>,
+    /// The folder that keeps the state between runs; with --files.
     #[arg(long, default_value = ".ferrygate/state")]
     state: PathBuf,
     /// Only this pipeline.
-    #[arg(long)]
+    #[arg(long, required_unless_present = "files")]
     pipeline: Option<String>,
+    /// The pipeline's namespace on the cluster; by default the one of the kubeconfig's context.
+    #[arg(long, short, conflicts_with = "files")]
+    namespace: Option<String>,
+    /// The image that the Job runs; by default that of the controller's Deployment.
+    #[arg(long, conflicts_with = "files")]
+    image: Option<String>,
+    /// How long the Job may take, for example `5m`.
+    #[arg(long, default_value = "2m", conflicts_with = "files")]
+    timeout: Duration,
     /// A record: its CRM object and id, `Contact/003Qy00000AbCdE`.
     #[arg(long, value_parser = pair::<'/'>, required_unless_present = "identity", conflicts_with = "identity")]
     record: Option<Pair>,
@@ -49,8 +65,8 @@ pub struct ExplainArgs {
     #[arg(long = "trait")]
     trait_name: Option<String>,
     /// Shows values as the CRM has them now. It reads the record anew, and needs the identity map's key, which stands beside the
-    /// stores and is readable for their owner alone.
-    #[arg(long)]
+    /// stores and is readable for their owner alone. Not on a cluster, where the answer is a Pod's log.
+    #[arg(long, requires = "files")]
     reveal: bool,
     /// How the answer is printed, to standard output.
     #[arg(long, value_enum, default_value_t = Output::Text)]
@@ -95,8 +111,34 @@ enum ExplainError {
 }
 
 /// Explains, and returns the process's exit code.
-pub async fn run(args: ExplainArgs) -> i32 {
-    match explain(&args).await {
+pub async fn run(args: ExplainArgs, shutdown: &CancellationToken) -> i32 {
+    match (&args.files, &args.pipeline) {
+        (Some(folder), _) => told(&args, explain(&args, folder).await),
+        (None, Some(pipeline)) => match on_cluster(&args, pipeline, shutdown).await {
+            Ok(answer) => {
+                answer.print();
+                answer.exit_code
+            }
+            Err(error) => {
+                eprintln!("error: {error}");
+                error.exit_code()
+            }
+        },
+        (None, None) => unreachable!("clap requires one of --files, --pipeline"),
+    }
+}
+
+async fn on_cluster(
+    args: &ExplainArgs,
+    pipeline: &str,
+    shutdown: &CancellationToken,
+) -> Result<Answer, InClusterError> {
+    let client = cluster::client(ANSWER).await?;
+    ask(&client, args, pipeline, shutdown).await
+}
+
+fn told(args: &ExplainArgs, explained: Result<Vec<Explanation>, ExplainError>) -> i32 {
+    match explained {
         Ok(found) if found.is_empty() => {
             eprintln!(
                 "nothing is known of it in {}: it was not delivered, or by a pipeline whose state is elsewhere",
@@ -118,8 +160,8 @@ pub async fn run(args: ExplainArgs) -> i32 {
     }
 }
 
-async fn explain(args: &ExplainArgs) -> Result<Vec<Explanation>, ExplainError> {
-    let manifests = Manifests::read(&args.files)?;
+async fn explain(args: &ExplainArgs, folder: &Path) -> Result<Vec<Explanation>, ExplainError> {
+    let manifests = Manifests::read(folder)?;
     let mut found = Vec::new();
     for (name, namespace) in manifests.namespaces() {
         let pipelines = namespace.pipelines.values();

@@ -12,6 +12,7 @@ use secrecy::ExposeSecret;
 use super::auth::{self, Session};
 use super::config::Config;
 use super::error::{Refusal, classify};
+use super::page::LACKS;
 use super::share::Share;
 use super::soql::URI_LIMIT;
 use crate::api::common::Outcome;
@@ -437,8 +438,12 @@ fn unsupported(code: &str) -> SourceError {
     )
 }
 
-/// Where a JSON error stands. Its message may quote the answer.
+/// What a JSON error says that quotes nothing of the answer: where it stands and, of a page, which column is lacking.
 fn position(error: &serde_json::Error) -> String {
+    let told = error.to_string();
+    if told.starts_with(LACKS) {
+        return told;
+    }
     format!("line {}, column {}", error.line(), error.column())
 }
 

@@ -66,7 +66,10 @@ impl Layout {
     }
 }
 
-/// Where a value stands in the body: of JSON quotes included. Nothing stands at 0..0: null.
+/// How an error begins that names a column which a record lacks, and quotes nothing of the answer.
+pub(super) const LACKS: &str = "a record without";
+
+/// Where a value stands in the body: of JSON quotes included. Nothing stands at 0..0.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Span {
     pub start: u32,
@@ -100,7 +103,8 @@ impl Page {
     /// Reads the structure of a page.
     ///
     /// # Errors
-    /// Where the body is not the whole JSON of a page, or a record lacks its id or its stamp.
+    /// Where the body is not the whole JSON of a page, or a record lacks its id, its stamp, or any other column that was asked
+    /// for: a page has each of them, be it as null. What is left out is not null, and must not unset a trait.
     pub(super) fn parse(body: String, layout: &Arc<Layout>) -> Result<Page, serde_json::Error> {
         if u32::try_from(body.len()).is_err() {
             return Err(Error::custom("more than 4 GiB"));
@@ -391,9 +395,12 @@ impl<'de> Visitor<'de> for Row<'_, '_> {
             expected = column + 1;
         }
         if id.len() <= 2 || !id.starts_with('"') {
-            return Err(Error::custom("a record without an Id"));
+            return Err(Error::custom(format_args!("{LACKS} an Id")));
         }
-        let stamp = stamp.ok_or_else(|| Error::custom("a record without a modification stamp"))?;
+        let stamp = stamp.ok_or_else(|| Error::custom(format_args!("{LACKS} a modification stamp")))?;
+        if let Some(column) = index.spans[row..].iter().position(|span| span.end == 0) {
+            return Err(Error::custom(format_args!("{LACKS} {}", layout.columns[column])));
+        }
         index.stamps.push(stamp);
         Ok(())
     }
@@ -441,10 +448,10 @@ mod tests {
     #[test]
     fn values_are_passed_on_as_they_were_sent() {
         let layout = layout(&[
-            "Name", "Id", "Amount", "Active", "Gone", "Absent", "Escaped", "Address", "Lone", "Null",
+            "Name", "Id", "Amount", "Active", "Gone", "Empty", "Escaped", "Address", "Lone", "Null",
         ]);
         let record = r#"{"attributes":{"type":"Deal","url":"/x"},"name":"Ada","Id":"006A","Amount":1234567890.1230,"Active":true,
-            "Gone":null,"Escaped":"a\"b\u00e9\n","Address":{"city":"K\u00f6ln"},"Lone":"x\ud800","Null":"null",
+            "Gone":null,"Empty":"","Escaped":"a\"b\u00e9\n","Address":{"city":"K\u00f6ln"},"Lone":"x\ud800","Null":"null",
             "SystemModstamp":"2026-05-04T08:41:07.000+0000","IsDeleted":true,"More":[1]}"#;
         let page = Page::parse(page(r#""done":true"#, record), &layout).unwrap();
         let mut seen = Vec::new();
@@ -465,7 +472,7 @@ mod tests {
             r#"Number("1234567890.1230")"#,
             "Boolean(true)",
             "Null",
-            "Null",
+            r#"Text("")"#,
             r#"Text("a\"bé\n")"#,
             r#"Text("{\"city\":\"K\\u00f6ln\"}")"#,
             r#"Text("x\\ud800")"#,
@@ -479,7 +486,7 @@ mod tests {
 
     #[test]
     fn a_page_is_whole_or_refused() {
-        let record = r#"{"Id":"a","SystemModstamp":"2026-05-04T08:41:07.000+0000"}"#;
+        let record = r#"{"Id":"a","SystemModstamp":"2026-05-04T08:41:07.000+0000","IsDeleted":false}"#;
         let whole = page(r#""done":false,"nextRecordsUrl":"/next""#, record);
         let cases = [
             (whole.clone(), Some(Some("/next"))),
@@ -489,18 +496,10 @@ mod tests {
             (page(r#""done":false"#, record), None),
             (page(r#""size":1"#, record), None),
             (r#"{"done":true}"#.to_owned(), None),
-            (page(r#""done":true"#, r#"{"Id":"a"}"#), None),
-            (
-                page(
-                    r#""done":true"#,
-                    r#"{"Id":null,"SystemModstamp":"2026-05-04T08:41:07.000+0000"}"#,
-                ),
-                None,
-            ),
-            (
-                page(r#""done":true"#, r#"{"Id":"a","SystemModstamp":"yesterday"}"#),
-                None,
-            ),
+            (page(r#""done":true"#, r#"{"Id":"a","IsDeleted":false}"#), None),
+            (page(r#""done":true"#, &record.replace(r#""a""#, "null")), None),
+            (page(r#""done":true"#, &record.replace("2026", "last year")), None),
+            (page(r#""done":true"#, &record.replace("IsDeleted", "Other")), None),
             (format!("{whole}x"), None),
             ("[]".to_owned(), None),
             (String::new(), None),
@@ -525,17 +524,17 @@ mod tests {
     #[test]
     fn the_last_record_until_an_instant_is_none_that_was_modified_since() {
         let record = |id: &str, minute: u8| {
-            format!(r#"{{"Id":"{id}","SystemModstamp":"2026-05-04T08:{minute:02}:00.000+0000"}}"#)
+            format!(r#"{{"Id":"{id}","SystemModstamp":"2026-05-04T08:{minute:02}:00.000+0000","IsDeleted":false}}"#)
         };
         let instant = "2026-05-04T08:10:00Z".parse().unwrap();
-        let cases: [(&[(&str, u8)], Option<&str>); 4] = [
-            (&[("a", 2), ("b", 3)], Some("2026-05-04T08:03:00.000Z b")),
-            (&[("a", 2), ("b", 11)], Some("2026-05-04T08:02:00.000Z a")),
-            (&[("a", 12), ("b", 11)], None),
-            (&[], None),
+        let cases = [
+            (vec![("a", 2), ("b", 3)], Some("2026-05-04T08:03:00.000Z b")),
+            (vec![("a", 2), ("b", 11)], Some("2026-05-04T08:02:00.000Z a")),
+            (vec![("a", 12), ("b", 11)], None),
+            (vec![], None),
         ];
         for (records, expected) in cases {
-            let records: Vec<String> = records.iter().map(|(id, minute)| record(id, *minute)).collect();
+            let records: Vec<String> = records.into_iter().map(|(id, minute)| record(id, minute)).collect();
             let page = Page::parse(page(r#""done":true"#, &records.join(",")), &layout(&[])).unwrap();
             assert_eq!(
                 page.last_until(instant).map(|last| last.to_string()).as_deref(),

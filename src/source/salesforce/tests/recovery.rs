@@ -120,17 +120,17 @@ async fn no_position_is_after_the_start_of_a_transaction_that_is_open() {
     // Requests for data: 1 describes, 2 asks what is covered, 3 queries, 4 and 5 follow the cursor.
     let lost = Fault::Error(400, "INVALID_QUERY_LOCATOR", None);
     let refused = Fault::Error(400, "INVALID_REPLICATION_DATE", None);
-    let cases: [(&str, &[(usize, Fault)], &str); 3] = [
-        ("all pages come by one cursor", &[], "bccc"),
+    let cases = [
+        ("all pages come by one cursor", vec![], "bccc"),
         (
             "what was read is not read again for a cursor that was lost",
-            &[(5, lost)],
+            vec![(5, lost)],
             "bccc",
         ),
-        ("an org that does not tell", &[(2, refused)], "bdfg"),
+        ("an org that does not tell", vec![(2, refused)], "bdfg"),
     ];
     for (case, faults, expected) in cases {
-        let org = Org::start(&RECORDS, faults).await;
+        let org = Org::start(&RECORDS, &faults).await;
         org.covers("2026-05-04T08:00:02.500+0000");
         let source = connect(&org).await.unwrap();
         let mut extract = source.extract(contacts(None, false));

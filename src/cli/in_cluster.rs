@@ -1,0 +1,276 @@
+//! A command that needs a pipeline's state, on the cluster: a Job runs it, with the pipeline's volume and with manifests of its own,
+//! and its log is the answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event, Pod, Secret};
+use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
+use kube::runtime::wait::{Condition, await_condition};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::SyncPipeline;
+use crate::api::common::exit;
+use crate::controller::errand::{Errand, MANIFESTS, errand_job};
+use crate::controller::inquire::last_warning;
+use crate::controller::jobs::WorkerImage;
+use crate::controller::light::{Cause, JOB_NAME, LightPod, Stage, WatchedPod};
+
+/// By which labels the chart's Deployment is known, whatever its release is called.
+const CONTROLLER: &str = "app.kubernetes.io/name=ferrygate,app.kubernetes.io/component=controller";
+
+/// What is run, and for which pipeline.
+pub struct Command<'a> {
+    /// The pipeline whose state is mounted.
+    pub pipeline: &'a SyncPipeline,
+    /// What it is, in one word of the Job's name.
+    pub purpose: &'a str,
+    /// The words after `ferrygate`; `$(NAME)` stands for a value of `private`.
+    pub words: Vec<String>,
+    /// The resources that it finds in the folder [`MANIFESTS`].
+    pub manifests: Vec<Value>,
+    /// Values that no spec and no log may hold, by upper-case names: a Secret has them for as long as the Job lives.
+    pub private: BTreeMap<String, String>,
+}
+
+/// How it ended.
+pub struct Answer {
+    /// The command's exit code.
+    pub exit_code: i32,
+    /// What it printed.
+    pub text: String,
+}
+
+impl Answer {
+    /// Prints it as the command did here: an answer to standard output, what went wrong to standard error.
+    pub fn print(&self) {
+        if self.exit_code == 0 {
+            print!("{}", self.text);
+        } else {
+            eprint!("{}", self.text);
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum InClusterError {
+    /// The API server refused.
+    #[error("{}", .0.message)]
+    Refused(Box<kube::core::Status>),
+    /// It could not be asked.
+    #[error("the API server can't be reached: {0}; check the kubeconfig")]
+    Unreachable(kube::Error),
+    /// It is not known in which image the command is.
+    #[error("the controller's Deployment, which tells the image, {0}; name the image by --image")]
+    NoImage(&'static str),
+    /// The Job has not ended in time.
+    #[error("Job {job} has not ended after {} s{}; it was removed. A longer time: --timeout", .after.as_secs(), Because(.cause.as_ref()))]
+    TooSlow {
+        /// Its name.
+        job: String,
+        /// How long was waited.
+        after: Duration,
+        /// What its Pod waits for.
+        cause: Option<Cause>,
+    },
+    /// The Job ended, and nobody knows how.
+    #[error("Job {job} ended without an answer{}", Because(.cause.as_ref()))]
+    NoAnswer {
+        /// Its name.
+        job: String,
+        /// What the last warning says.
+        cause: Option<Cause>,
+    },
+    /// The asker gave up.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl InClusterError {
+    /// The exit code of a process that ends by this.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            InClusterError::Refused(_) | InClusterError::NoImage(_) => exit::CONFIGURATION,
+            InClusterError::Unreachable(_)
+            | InClusterError::TooSlow { .. }
+            | InClusterError::NoAnswer { .. }
+            | InClusterError::Interrupted => exit::OUTAGE,
+        }
+    }
+}
+
+struct Because<'a>(Option<&'a Cause>);
+
+impl fmt::Display for Because<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(Cause { reason, message }) => write!(formatter, ": {reason}: {message}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<kube::Error> for InClusterError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => InClusterError::Refused(status),
+            other => InClusterError::Unreachable(other),
+        }
+    }
+}
+
+/// The image of the controller's Deployment, which is the workers' as well.
+///
+/// # Errors
+/// Where there is no Deployment, or the asker may not see it.
+pub async fn image(client: &Client) -> Result<String, InClusterError> {
+    let deployments: Api<Deployment> = Api::all(client.clone());
+    let found = match deployments.list(&ListParams::default().labels(CONTROLLER)).await {
+        Ok(found) => found.items,
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            return Err(InClusterError::NoImage("may not be read by this user"));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let containers = found
+        .into_iter()
+        .filter_map(|deployment| deployment.spec?.template.spec);
+    let mut images = containers
+        .flat_map(|pod| pod.containers)
+        .filter_map(|container| container.image);
+    images.next().ok_or(InClusterError::NoImage("is not there"))
+}
+
+/// Runs a command to its end. Whatever happens, nothing of it stays.
+///
+/// # Errors
+/// Where there is no answer in time.
+pub async fn run(
+    client: &Client,
+    command: Command<'_>,
+    image: String,
+    patience: Duration,
+    shutdown: &CancellationToken,
+) -> Result<Answer, InClusterError> {
+    let namespace = command.pipeline.namespace().unwrap_or_default();
+    let jobs: Api<Job> = Api::namespaced(client.clone(), &namespace);
+    let job = jobs.create(&PostParams::default(), &job(&command, image)).await?;
+    let name = job.name_any();
+    let answer = async {
+        // The Job's Pod waits for it, and it goes with the Job.
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
+        secrets.create(&PostParams::default(), &secret(&command, &job)).await?;
+        match tokio::time::timeout(patience, await_condition(jobs.clone(), &name, has_ended())).await {
+            Ok(_) => answer(client, &job).await,
+            Err(_) => Err(InClusterError::TooSlow {
+                job: name.clone(),
+                after: patience,
+                cause: cause(client, &job).await,
+            }),
+        }
+    };
+    let answer = shutdown
+        .run_until_cancelled(answer)
+        .await
+        .unwrap_or(Err(InClusterError::Interrupted));
+    let removed = jobs.delete(&name, &DeleteParams::background()).await;
+    if let Err(error) = removed {
+        tracing::warn!(job = name, %error, "the Job could not be removed; it removes itself");
+    }
+    answer
+}
+
+fn job(command: &Command<'_>, image: String) -> Job {
+    let errand = Errand {
+        purpose: command.purpose,
+        words: &command.words,
+        private: &command.private.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        at: Timestamp::now(),
+    };
+    let worker = WorkerImage {
+        image,
+        pull_policy: "IfNotPresent".to_owned(),
+    };
+    errand_job(command.pipeline, &errand, &worker)
+}
+
+fn secret(command: &Command<'_>, job: &Job) -> Secret {
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": command.manifests});
+    let mut values = command.private.clone();
+    values.insert(MANIFESTS.to_owned(), list.to_string());
+    Secret {
+        metadata: kube::api::ObjectMeta {
+            name: job.metadata.name.clone(),
+            namespace: job.metadata.namespace.clone(),
+            owner_references: Some(job.owner_ref(&()).into_iter().collect()),
+            ..Default::default()
+        },
+        string_data: Some(values),
+        ..Secret::default()
+    }
+}
+
+/// Ended, or gone.
+fn has_ended() -> impl Condition<Job> {
+    |job: Option<&Job>| {
+        job.is_none_or(|job| {
+            let conditions = job.status.iter().flat_map(|status| status.conditions.iter().flatten());
+            let mut ends = conditions.filter(|condition| matches!(condition.type_.as_str(), "Complete" | "Failed"));
+            ends.any(|condition| condition.status == "True")
+        })
+    }
+}
+
+fn of(job: &Job) -> ListParams {
+    ListParams::default().labels(&format!("{}={}", JOB_NAME, job.name_any()))
+}
+
+async fn answer(client: &Client, job: &Job) -> Result<Answer, InClusterError> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &job.namespace().unwrap_or_default());
+    for pod in pods.list(&of(job)).await?.items {
+        let statuses = pod
+            .status
+            .iter()
+            .flat_map(|status| status.container_statuses.iter().flatten());
+        let mut ended = statuses.filter_map(|status| status.state.as_ref()?.terminated.as_ref());
+        if let Some(ended) = ended.next() {
+            return Ok(Answer {
+                exit_code: ended.exit_code,
+                text: pods.logs(&pod.name_any(), &LogParams::default()).await?,
+            });
+        }
+    }
+    Err(InClusterError::NoAnswer {
+        job: job.name_any(),
+        cause: cause(client, job).await,
+    })
+}
+
+/// Why a Job comes to no end, as far as it can be told.
+async fn cause(client: &Client, job: &Job) -> Option<Cause> {
+    let namespace = job.namespace().unwrap_or_default();
+    let pods: Api<WatchedPod> = Api::namespaced(client.clone(), &namespace);
+    let pods = pods.list(&of(job)).await.map(|pods| pods.items).unwrap_or_default();
+    let pods: Vec<LightPod> = pods.into_iter().map(LightPod::from).collect();
+    let waiting = pods.iter().find_map(|pod| match &pod.stage {
+        Stage::Waiting(cause) => cause.clone(),
+        Stage::Running | Stage::Ended { .. } => None,
+    });
+    if waiting.is_some() {
+        return waiting;
+    }
+    let uids: Vec<String> = job
+        .uid()
+        .into_iter()
+        .chain(pods.into_iter().map(|pod| pod.uid))
+        .collect();
+    let events: Api<Event> = Api::namespaced(client.clone(), &namespace);
+    last_warning(&events, &uids, &job.name_any()).await.ok().flatten()
+}
