@@ -97,6 +97,26 @@ pub struct SalesforceSource {
     pub api_version: String,
     /// How to log in.
     pub auth: SalesforceAuth,
+    /// Whether many records are read by the Bulk API 2.0.
+    #[serde(default, skip_serializing_if = "BulkQuery::is_default")]
+    pub bulk_query: BulkQuery,
+}
+
+/// Whether records are read by query jobs of the Bulk API 2.0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BulkQuery {
+    /// Where a run has 100,000 records and more to read, and the org's Bulk API serves the object and its mapped fields; by REST
+    /// otherwise.
+    #[default]
+    Auto,
+    /// By REST always.
+    Never,
+}
+
+impl BulkQuery {
+    fn is_default(&self) -> bool {
+        *self == BulkQuery::default()
+    }
 }
 
 fn default_api_version() -> String {

@@ -1,7 +1,7 @@
 //! CRMs: a folder each, all behind [`Source`].
 //!
-//! A run describes the object, then extracts: pages of raw bytes come in keyset order `(stamp, id)`, and each is decoded in
-//! place into [`Record`](crate::record::Record)s that borrow from it.
+//! A run describes the object, then extracts: pages of raw bytes come in keyset order `(stamp, id)`, or in none, each with a
+//! [`ResumePoint`]; and each is decoded in place into [`Record`](crate::record::Record)s that borrow from it.
 
 mod description;
 pub mod salesforce;
@@ -12,6 +12,7 @@ pub use salesforce::{Extract, Page};
 
 use crate::api::CrmSourceSpec;
 use crate::api::common::Outcome;
+use crate::api::sync_pipeline::Watermark;
 use crate::secrets::Secrets;
 
 /// A CRM, logged in.
@@ -87,6 +88,41 @@ impl Source {
             Source::Salesforce(salesforce) => salesforce.extract(selection),
         }
     }
+
+    /// Removes what the CRM keeps for a reading that is gone on with no more. What can't be removed the CRM removes in time.
+    pub async fn remove(&self, point: &ResumePoint) {
+        match self {
+            Source::Salesforce(salesforce) => salesforce.remove(point).await,
+        }
+    }
+}
+
+/// Where a reading whose records come in no order can be gone on with, by any later run: the CRM keeps its result for some days.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResumePoint {
+    /// The CRM's name of the job that holds the result.
+    pub job: String,
+    /// A hash of what the job was asked for. Another question can't be gone on with by its result.
+    pub question: String,
+    /// The part of the result that comes next.
+    pub next: NextPart,
+    /// The result is complete up to this instant of the CRM's clock.
+    pub complete_as_of: Timestamp,
+    /// The watermark may not pass this instant: see [`Extract::settled_until`].
+    pub settled_until: Timestamp,
+    /// The last record in keyset order, of those up to here that were not modified after `settled_until`.
+    pub reached: Option<Watermark>,
+}
+
+/// Which part of a result comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextPart {
+    /// Its first.
+    First,
+    /// The one with this name.
+    Named(String),
+    /// None: everything was read.
+    End,
 }
 
 /// What a run reads from one object.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::{ConsentEnd, ErasureNote};
 use crate::identity::{KeyHash, Relation, Successor};
+use crate::source::ResumePoint;
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +128,7 @@ pub struct Entries {
     rows: Vec<Row>,
     held: Vec<Held>,
     successions: Vec<Succession>,
+    resume_point: Option<(&'static str, ResumePoint)>,
 }
 
 /// The value of a tracked key that a record was seen with.
@@ -236,6 +238,15 @@ impl Entries {
         });
     }
 
+    /// Notes where the reading called `reading` can be gone on with once these records, and all before them, are written.
+    pub fn resume_at(&mut self, reading: &'static str, point: ResumePoint) {
+        self.resume_point = Some((reading, point));
+    }
+
+    pub(super) fn resume_point(&self) -> Option<(&'static str, &ResumePoint)> {
+        self.resume_point.as_ref().map(|(reading, point)| (*reading, point))
+    }
+
     fn text(&mut self, text: &str) -> Range<usize> {
         let start = self.ids.len();
         self.ids.push_str(text);
@@ -249,7 +260,7 @@ impl Entries {
 
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.resume_point.is_none()
     }
 
     /// Forgets the records and keeps the buffers.
@@ -261,6 +272,7 @@ impl Entries {
         self.rows.clear();
         self.held.clear();
         self.successions.clear();
+        self.resume_point = None;
     }
 
     /// What was sent, and what the audit trail keeps of its consent.

@@ -8,7 +8,8 @@
 //!
 //! Of a record nothing is kept but its id, its stamp, fingerprints, and when its consent ends: the store holds no customer
 //! value. Beside the records stand the identity map (`identity`), with keyed hashes of values, which `ledger` reads for
-//! `ferrygate explain`, the outbox of erasures (`erasure`), and the audit trail of what was sent, which only grows.
+//! `ferrygate explain`, the outbox of erasures (`erasure`), where readings in no order can be gone on with (`resume`), and the
+//! audit trail of what was sent, which only grows.
 
 mod audit;
 mod audit_reader;
@@ -20,6 +21,7 @@ mod error;
 mod identity;
 mod ledger;
 mod reader;
+mod resume;
 mod schema;
 mod store;
 

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::{StateError, audit, consent, erasure, identity};
+use super::{StateError, audit, consent, erasure, identity, resume};
 
 /// The format that this code writes, in SQLite's `user_version`.
-pub(super) const FORMAT: i64 = 7;
+pub(super) const FORMAT: i64 = 8;
 
 /// Marks the file as Ferrygate's: `FGst`, in SQLite's `application_id`.
 const APPLICATION: i64 = 0x4647_7374;
@@ -98,6 +98,7 @@ const MIGRATIONS: [&[&str]; FORMAT as usize - 1] = [
         ALTER TABLE stream ADD COLUMN standing INTEGER NOT NULL DEFAULT 0;
         UPDATE stream SET standing = (SELECT COUNT(*) FROM record WHERE flags & 1 = 0);
     "],
+    &[resume::TABLES],
 ];
 
 /// Opens the file for writing, checks it and makes its tables where it has none. Tells whether it had none.
@@ -179,6 +180,7 @@ fn bring_up(connection: &Connection, version: i64) -> rusqlite::Result<()> {
             consent::TABLES,
             audit::TABLES,
             erasure::TABLES,
+            resume::TABLES,
         ] {
             connection.execute_batch(tables)?;
         }

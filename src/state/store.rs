@@ -11,7 +11,8 @@ use super::entries::{Entries, Fate, Row, Stage};
 use super::erasure::{self, ErasureNote, Outbox};
 use super::identity::{self, Identities};
 use super::{
-    Between, Cause, Checkpoint, DeadLetter, Opening, Origin, Reader, Remembered, StateError, consent, file_of, schema,
+    Between, Cause, Checkpoint, DeadLetter, Opening, Origin, Reader, Remembered, StateError, consent, file_of, resume,
+    schema,
 };
 use crate::api::mapping_version::LegalBasis;
 use crate::api::sync_pipeline::{Counts, Watermark};
@@ -103,6 +104,7 @@ impl Store {
                     )?;
                     self.execute(identity::EMPTY)?;
                     self.execute(erasure::EMPTY)?;
+                    self.execute(resume::EMPTY)?;
                     origin = Origin::Other(between);
                 } else if run != self.run || epoch != self.epoch {
                     self.execute(
@@ -209,6 +211,9 @@ impl Store {
             .map_err(|error| StateError::sqlite(&self.path, error))?;
         self.checkpoint.dead_letters += grown.letters - cleared;
         self.checkpoint.standing += grown.standing;
+        if let Some((reading, point)) = entries.resume_point() {
+            self.resume_at(reading, point)?;
+        }
         let mut last = None;
         for (id, _, row) in entries.rows() {
             if !row.counted {
@@ -226,16 +231,23 @@ impl Store {
             }
         }
         // The look-back begins behind the watermark, and never moves it backwards.
-        let reached = self
-            .checkpoint
-            .watermark
-            .as_ref()
-            .map(|mark| (mark.stamp, mark.id.as_str()));
-        if let Some((stamp, id)) = last.filter(|&last| reached.is_none_or(|reached| reached < last)) {
+        if let Some((stamp, id)) = last.filter(|&(stamp, id)| self.is_ahead(stamp, id)) {
             let id = id.to_owned();
             self.checkpoint.watermark = Some(Watermark { stamp, id });
         }
         Ok(())
+    }
+
+    /// Moves the watermark to a record before which nothing is missing, and never backwards. It becomes lasting with the next commit.
+    pub fn advance(&mut self, reached: Watermark) {
+        if self.is_ahead(reached.stamp, &reached.id) {
+            self.checkpoint.watermark = Some(reached);
+        }
+    }
+
+    fn is_ahead(&self, stamp: Timestamp, id: &str) -> bool {
+        let watermark = self.checkpoint.watermark.as_ref();
+        watermark.is_none_or(|mark| (mark.stamp, mark.id.as_str()) < (stamp, id))
     }
 
     /// Makes what was applied, and the checkpoint that rests on it, lasting in one step.
@@ -390,7 +402,7 @@ impl Store {
         query(&self.connection).map_err(|error| StateError::sqlite(&self.path, error))
     }
 
-    fn execute(&self, sql: &str) -> Result<(), StateError> {
+    pub(super) fn execute(&self, sql: &str) -> Result<(), StateError> {
         self.attempt(|connection| connection.execute_batch(sql))
     }
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::api::mapping_version::LegalBasis;
+use crate::source::{NextPart, ResumePoint};
 
 const RECORDS: usize = 100_000;
 
@@ -462,6 +463,7 @@ fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
                  DROP TABLE identity_touched; DROP TABLE identity_again; DROP TABLE identity_link;
                  DROP TABLE consent_end; DROP TABLE delivering; DROP TABLE audit; DROP TABLE audit_salt;
                  DROP TABLE erasing; DROP TABLE erasure; DROP TABLE erasure_request; DROP TABLE erasure_back;
+                 DROP TABLE resume_point;
                  PRAGMA user_version = 1;",
             )
         })
@@ -585,4 +587,89 @@ fn write_many(folder: &Path, grounds: Option<&[u8]>, consent_end: ConsentEnd) ->
         }
     }
     (started.elapsed(), store)
+}
+
+fn resume_point(next: NextPart, reached: Option<Watermark>) -> ResumePoint {
+    ResumePoint {
+        job: "7501".into(),
+        question: "a hash".into(),
+        next,
+        complete_as_of: at(60),
+        settled_until: at(50),
+        reached,
+    }
+}
+
+#[test]
+fn where_a_reading_can_be_gone_on_with_is_written_with_the_records_up_to_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let points = [
+        resume_point(NextPart::First, None),
+        resume_point(NextPart::Named("MjAwMA".into()), Some(watermark(2, "b"))),
+        resume_point(NextPart::End, Some(watermark(3, "c"))),
+    ];
+    for (number, point) in points.into_iter().enumerate() {
+        let (mut store, _) = Store::open(&opening(folder.path())).expect("a store");
+        let id = format!("record-{number}");
+        let unordered = Entry {
+            in_order: false,
+            ..entry(&id, 9, Fate::Delivered)
+        };
+        write(&mut store, |entries| {
+            entries.push(&unordered, true);
+            entries.resume_at("records", point.clone());
+        })
+        .expect("written");
+        let mut lost = Entries::default();
+        lost.resume_at("records", resume_point(NextPart::Named("lost".into()), None));
+        store.apply(&lost, at(1000)).expect("applied");
+        drop(store);
+        let (store, _) = Store::open(&opening(folder.path())).expect("a store");
+        let found = ["records", "keys"].map(|reading| store.resume_point(reading).expect("a look"));
+        assert_eq!(found, [Some(point), None]);
+        assert_eq!(store.checkpoint().watermark, None, "it moves at the end");
+    }
+    let (mut store, _) = Store::open(&opening(folder.path())).expect("a store");
+    store.advance(watermark(3, "c"));
+    store.advance(watermark(2, "d"));
+    store.forget_resume_points().expect("forgotten");
+    store.commit().expect("committed");
+    assert_eq!(store.resume_point("records").expect("a look"), None);
+    assert_eq!(store.checkpoint().watermark, Some(watermark(3, "c")));
+}
+
+#[test]
+fn what_another_org_would_go_on_with_is_forgotten_with_its_records() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut store, _) = Store::open(&opening(folder.path())).expect("a store");
+    write(&mut store, |entries| {
+        entries.resume_at("records", resume_point(NextPart::First, None))
+    })
+    .expect("written");
+    drop(store);
+    let other = Opening {
+        between: between("Contact", "elsewhere (https://b.example)"),
+        ..opening(folder.path())
+    };
+    let (store, _) = Store::open(&other).expect("a store");
+    assert_eq!(store.resume_point("records").expect("a look"), None);
+}
+
+#[test]
+fn a_file_of_the_seventh_format_is_kept_and_learns_where_to_go_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut store, _) = Store::open(&opening(folder.path())).expect("a store");
+    write(&mut store, |entries| {
+        entries.push(&entry("a", 1, Fate::Delivered), true)
+    })
+    .expect("written");
+    drop(store);
+    rusqlite::Connection::open(file_of(folder.path(), "contacts"))
+        .and_then(|file| file.execute_batch("DROP TABLE resume_point; PRAGMA user_version = 7;"))
+        .expect("a file of the seventh format");
+    let (mut store, kept) = Store::open(&opening(folder.path())).expect("a store");
+    assert_eq!((kept.origin, kept.empty), (Origin::Kept, false));
+    let point = resume_point(NextPart::First, None);
+    write(&mut store, |entries| entries.resume_at("keys", point.clone())).expect("written");
+    assert_eq!(store.resume_point("keys").expect("a look"), Some(point));
 }

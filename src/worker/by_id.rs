@@ -75,7 +75,7 @@ pub(super) async fn run(
                 page,
                 extracted_at: Timestamp::now(),
                 complete_as_of: None,
-                by_id: true,
+                settled_until: None,
             };
             match stop.run_until_cancelled(pages.send(arrival)).await {
                 Some(Ok(())) => {}

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio_util::sync::CancellationToken;
 
 use super::by_id::{ByIds, Which};
-use super::extract::{Extracted, Reads};
+use super::extract::{Extracted, Reads, Whole};
 use super::prepare::{self, TrackedKey};
 use super::stop::Stop;
 use super::sync::{Report, blocking, stages};
@@ -62,29 +62,32 @@ impl<P: Publish> Readings<'_, P> {
             by_ids: known
                 .map(|(_, which)| self.by_ids(which, &selection, &store))
                 .collect::<Result<_, _>>()?,
-            extract: Some(self.source.extract(selection.clone())),
+            extract: None,
         };
         let Some(keys) = keys else {
+            let records = self.whole(records, &selection, &store, &rules)?;
             let read = self.one(records, rules, store, report).await;
             return read.map(|(ended, _)| ended);
         };
         let keys_selection = prepare::selection(self.spec, &keys, from.as_ref());
-        let keys_reads = Reads {
-            by_ids: Vec::new(),
-            extract: Some(self.source.extract(keys_selection)),
-        };
         let keys_rules = Rules {
             reading: Reading::Keys,
             ..self.rules(keys)
         };
+        let keys_reads = Reads {
+            by_ids: Vec::new(),
+            extract: None,
+        };
+        let keys_reads = self.whole(keys_reads, &keys_selection, &store, &keys_rules)?;
         let ended;
         ((store, ended), _) = self.one(keys_reads, keys_rules, store, report).await?;
-        let Ok(Extracted::All(keys_as_of)) = ended else {
+        let Ok(Extracted::All(read)) = ended else {
             return Ok((store, ended));
         };
         // Losers of merges may have been delivered, and records that were changed since come back in the next run.
         rules.empty = false;
-        rules.settled_as_of = keys_as_of;
+        rules.settled_as_of = read.complete_as_of;
+        let records = self.whole(records, &selection, &store, &rules)?;
         let ended;
         ((store, ended), rules) = self.one(records, rules, store, report).await?;
         if !matches!(ended, Ok(Extracted::All(_))) {
@@ -114,13 +117,35 @@ impl<P: Publish> Readings<'_, P> {
     /// One reading; gives the rules back.
     async fn one(&self, reads: Reads, rules: Rules, store: Store, report: &mut Report) -> Result<(Ended, Rules), Stop> {
         let rules = Arc::new(rules);
-        let ended = stages(reads, rules.clone(), store, self.publisher, self.shutdown, report).await?;
+        let (mut store, ended) = stages(reads, rules.clone(), store, self.publisher, self.shutdown, report).await?;
         // All stages have ended, and with them their shares.
         let rules = Arc::try_unwrap(rules).map_err(|_| Stop::defect("transform"))?;
         if rules.reading == Reading::Records {
             report.fill = self.fill(&rules);
         }
-        Ok((ended, rules))
+        if let Ok(Extracted::All(Whole { end: Some(end), .. })) = &ended {
+            let (name, point) = (rules.reading.name(), end.clone());
+            let noted = blocking("state", move || {
+                store.resume_at(name, &point)?;
+                store.commit()?;
+                Ok::<_, Stop>(store)
+            });
+            store = noted.await??;
+            self.source.remove(end).await;
+        }
+        Ok(((store, ended), rules))
+    }
+
+    /// Has a reading read a selection as well, from where a run before this one stopped.
+    fn whole(&self, reads: Reads, selection: &Selection, store: &Store, rules: &Rules) -> Result<Reads, Stop> {
+        let point = store.resume_point(rules.reading.name())?;
+        // Records were judged by the keys' definitions: under others they are judged anew.
+        let keys: Vec<&str> = self.tracked.iter().map(|key| key.definition.as_str()).collect();
+        let extract = self.source.extract(selection.clone()).for_purpose(keys.join("\n"));
+        Ok(Reads {
+            extract: Some(extract.going_on_from(point).settling_until(rules.settled_as_of)),
+            ..reads
+        })
     }
 
     /// How full the fields are that were read.

@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::checkpoint::{self, Told};
 use super::erase::{self, Erasing};
-use super::extract::{self, Extracted, Reads};
+use super::extract::{self, Extracted, Reads, Whole};
 use super::prepare::{self, Connected, Opened};
 use super::readings::{Ended, Readings};
 use super::stop::Stop;
@@ -167,9 +167,9 @@ async fn run(
     };
     let (mut store, ended) = readings.all(store, plan, report).await?;
     let ended = match ended {
-        Ok(Extracted::All(complete_as_of)) => {
+        Ok(Extracted::All(whole)) => {
             let finished = blocking("state", move || {
-                finish(&mut store, complete_as_of).map(|finished| (store, finished))
+                finish(&mut store, whole).map(|finished| (store, finished))
             });
             let (store, causes) = finished.await??;
             report.progress = checkpoint::progress(store.checkpoint());
@@ -315,10 +315,15 @@ pub(super) async fn stages(
 }
 
 /// The last checkpoint of a run that came to its end. Tells why there are dead letters, the most frequent causes first.
-fn finish(store: &mut Store, complete_as_of: Option<Timestamp>) -> Result<Vec<Cause>, Stop> {
-    if let Some(instant) = complete_as_of {
+fn finish(store: &mut Store, whole: Whole) -> Result<Vec<Cause>, Stop> {
+    if let Some(instant) = whole.complete_as_of {
         store.complete_as_of(instant);
     }
+    // Records that come in no order say only together how far they go.
+    if let Some(reached) = whole.end.and_then(|end| end.reached) {
+        store.advance(reached);
+    }
+    store.forget_resume_points()?;
     store.end_delivering()?;
     store.commit()?;
     Ok(store.causes(CAUSES_SHOWN)?)

@@ -71,6 +71,17 @@ pub(super) enum Reading {
     },
 }
 
+impl Reading {
+    /// What the store knows a reading by that another run can go on with.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Reading::Keys => "keys",
+            Reading::Records => "records",
+            Reading::Again { .. } => "again",
+        }
+    }
+}
+
 /// The channels to the stages after this one, and back from them.
 pub(super) struct Channels {
     pub(super) parcels: mpsc::Sender<Parcel>,
@@ -148,9 +159,9 @@ struct Work<'r> {
 /// The page at hand.
 struct Context<'p> {
     extracted_at: Timestamp,
-    /// Records with a later stamp were modified while the query was paged through, after the keys were read, or are read by their
-    /// ids.
-    complete_as_of: Timestamp,
+    /// Records with a later stamp were modified while the query was paged through, after the keys were read, or in a transaction
+    /// that was open then; or the page tells nothing of the records before its own.
+    settled_until: Timestamp,
     /// An empty store does not hold a record with an older stamp.
     unseen_before: Timestamp,
     snapshot: Snapshot<'p>,
@@ -163,12 +174,9 @@ impl Work<'_> {
         self.in_flight.committed(committed);
         let mut context = Context {
             extracted_at: arrival.extracted_at,
-            complete_as_of: if arrival.by_id {
-                Timestamp::MIN
-            } else {
-                let known = [arrival.complete_as_of, self.rules.settled_as_of];
-                known.into_iter().flatten().min().unwrap_or(Timestamp::MAX)
-            },
+            settled_until: arrival.settled_until.map_or(Timestamp::MIN, |instant| {
+                self.rules.settled_as_of.map_or(instant, |settled| settled.min(instant))
+            }),
             unseen_before: match arrival.complete_as_of {
                 Some(instant) if self.rules.empty => instant.checked_sub(LATE).unwrap_or(Timestamp::MIN),
                 _ => Timestamp::MIN,
@@ -181,7 +189,15 @@ impl Work<'_> {
                 result = self.record(record, &mut context);
             }
         })?;
-        result
+        result?;
+        if let Some(point) = arrival.page.resume_point() {
+            self.parcel.entries.resume_at(self.rules.reading.name(), point.clone());
+            if arrival.page.is_empty() {
+                // The job is known before any of its records is.
+                self.hand_on()?;
+            }
+        }
+        Ok(())
     }
 
     fn record(&mut self, record: &Record<'_>, context: &mut Context<'_>) -> Result<(), Halt> {
@@ -205,7 +221,7 @@ impl Work<'_> {
             self.parcel.entries.succeed(&record.id, &successor);
         }
         // Only the reading of all records, in their order, moves the watermark.
-        let in_order = self.rules.reading == Reading::Records && record.stamp <= context.complete_as_of;
+        let in_order = self.rules.reading == Reading::Records && record.stamp <= context.settled_until;
         let added = self.add(record, in_order, found.then_some(&known), verdict);
         self.known = known;
         added?;

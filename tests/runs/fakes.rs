@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
+use crate::jobs::{self, Jobs};
 use crate::regulations::{self, Regulations};
 
 const PAGE: usize = 500;
@@ -28,6 +29,21 @@ pub struct Contact {
     pub modified: i64,
     pub deleted: bool,
     pub fields: Map<String, Value>,
+}
+
+impl Contact {
+    /// What a query shows of a field.
+    pub fn value(&self, field: &str) -> Value {
+        match field {
+            "Id" => json!(self.id),
+            "IsDeleted" => json!(self.deleted),
+            "SystemModstamp" => {
+                let stamp = Timestamp::from_second(self.modified).expect("an instant");
+                json!(format!("{stamp:.3}").replace('Z', "+0000"))
+            }
+            field => self.fields.get(field).cloned().unwrap_or(Value::Null),
+        }
+    }
 }
 
 /// Both services, on one port.
@@ -50,6 +66,7 @@ struct Inner {
     silence: Mutex<Option<Silence>>,
     hung: Notify,
     regulations: Regulations,
+    jobs: Jobs,
 }
 
 /// From a request on, the CDP never answers: what a run that is dropped then leaves is what a killed pod does.
@@ -129,7 +146,8 @@ impl Fakes {
             .route("/services/data/v62.0/queryAll", get(query_all))
             .route("/v1/batch", post(batch))
             .with_state(self.clone())
-            .merge(regulations::routes(self));
+            .merge(regulations::routes(self))
+            .merge(jobs::routes(self));
         tokio::spawn(async move { axum::serve(listener, router).await });
         base
     }
@@ -205,6 +223,20 @@ impl Fakes {
         std::mem::take(&mut *self.0.calls.lock().expect("not poisoned"))
     }
 
+    /// The CRM's query jobs.
+    pub fn jobs(&self) -> &Jobs {
+        &self.0.jobs
+    }
+
+    /// All contacts that a query selects, in keyset order.
+    pub fn selected(&self, soql: &str, deleted: bool) -> Vec<Contact> {
+        let (total, _) = self.select(soql, deleted, 0);
+        let pages = (0..total)
+            .step_by(PAGE)
+            .map(|offset| self.select(soql, deleted, offset).1);
+        pages.flatten().collect()
+    }
+
     /// How many contacts a query selects, and a page of them in keyset order.
     fn select(&self, soql: &str, deleted: bool, offset: usize) -> (usize, Vec<Contact>) {
         let words: Vec<&str> = soql.split_whitespace().collect();
@@ -241,6 +273,7 @@ impl Fakes {
             .map_or(0, |offset| offset.parse().expect("a number"));
         let (total, contacts) = self.select(soql, deleted, offset);
         if soql.starts_with("SELECT COUNT()") {
+            let total = self.jobs().counted(soql, deleted).unwrap_or(total);
             return Json(json!({"totalSize": total, "done": true, "records": []})).into_response();
         }
         let columns: Vec<&str> = soql["SELECT ".len()..]
@@ -258,16 +291,7 @@ impl Fakes {
                     json!({"type": "Contact", "url": format!("/c/{}", contact.id)}),
                 );
                 for column in &columns {
-                    let value = match *column {
-                        "Id" => json!(contact.id),
-                        "IsDeleted" => json!(contact.deleted),
-                        "SystemModstamp" => {
-                            let stamp = Timestamp::from_second(contact.modified).expect("an instant");
-                            json!(format!("{stamp:.3}").replace('Z', "+0000"))
-                        }
-                        column => contact.fields.get(column).cloned().unwrap_or(Value::Null),
-                    };
-                    record.insert((*column).to_owned(), value);
+                    record.insert((*column).to_owned(), contact.value(column));
                 }
                 Value::Object(record)
             })

@@ -43,7 +43,7 @@ impl Setting {
             .await
     }
 
-    async fn publish_to(
+    pub async fn publish_to(
         &self,
         epoch: i64,
         published: Option<Watermark>,

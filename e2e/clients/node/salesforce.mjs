@@ -1,4 +1,4 @@
-// What users of jsforce do: log in, query with paging, describe, write, replicate, meet errors.
+// What users of jsforce do: log in, query with paging and by bulk jobs, describe, write, replicate, meet errors.
 
 import assert from 'node:assert/strict';
 import { createSign } from 'node:crypto';
@@ -71,6 +71,16 @@ const found = await conn
   .sort({ LastName: 1, Id: -1 })
   .limit(5);
 assert.ok(found.length > 0 && found.every((record) => record.LastName.startsWith("O'")));
+
+// Query by a job of the Bulk API 2.0.
+const polling = { pollInterval: 50, pollTimeout: 60_000 };
+const byJob = [];
+for await (const record of await conn.bulk2.query('SELECT Id, LastName, SystemModstamp FROM Contact', polling)) {
+  byJob.push(record);
+}
+assert.deepEqual(byJob.map((record) => record.Id).sort(), [...seen].sort());
+assert.match(byJob[0].SystemModstamp, /^[0-9T:.-]+Z$/);
+await assert.rejects(conn.bulk2.query('SELECT MailingAddress FROM Contact', polling), code('FUNCTIONALITY_NOT_ENABLED'));
 
 // Create, read, update, upsert, delete; one and several.
 const Contact = conn.sobject('Contact');

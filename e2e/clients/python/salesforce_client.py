@@ -1,5 +1,7 @@
-"""What users of simple-salesforce do: log in, query with paging, describe, write, replicate, meet errors."""
+"""What users of simple-salesforce do: log in, query with paging and by bulk jobs, describe, write, replicate, meet errors."""
 
+import csv
+import io
 import os
 import sys
 from datetime import datetime, timedelta, timezone
@@ -73,6 +75,25 @@ def main():
     stamp = datetime.strptime(everything["records"][0]["SystemModstamp"], "%Y-%m-%dT%H:%M:%S.%f%z")
     since = sf.query(format_soql("SELECT COUNT() FROM Contact WHERE SystemModstamp > {}", stamp))
     assert since["totalSize"] == contacts - 1, since
+
+    # Query by jobs of the Bulk API 2.0, part by part.
+    bulk = sf.bulk2.Contact
+    parts = list(bulk.query("SELECT Id, LastName, Account.Name FROM Contact", max_records=1000, wait=0.05))
+    rows = [row for part in parts for row in csv.DictReader(io.StringIO(part))]
+    assert len(parts) == -(-contacts // 1000) and sorted(row["Id"] for row in rows) == sorted(seen)
+    by_id = {record["Id"]: record for record in everything["records"]}
+    assert all(row["LastName"] == by_id[row["Id"]]["LastName"] for row in rows)
+    assert all(row["Account.Name"] == (by_id[row["Id"]]["Account"] or {"Name": ""})["Name"] for row in rows)
+    job = bulk._client.create_job("query", "SELECT Id FROM Contact")
+    assert job["state"] == "UploadComplete", job
+    assert bulk._client.abort_job(job["id"], True)["state"] == "Aborted"
+    # Its own delete_job reads JSON from the published 204, which has no body.
+    gone = sf.session.delete(f"{sf.base_url}jobs/query/{job['id']}", headers=sf.headers)
+    assert (gone.status_code, gone.text) == (204, "")
+    refused(SalesforceResourceNotFound, lambda: bulk._client.get_job(job["id"], True))
+    compound = "SELECT MailingAddress FROM Contact"
+    unserved = refused(SalesforceMalformedRequest, lambda: list(bulk.query(compound, wait=0.05)))
+    assert unserved.content[0]["errorCode"] == "FUNCTIONALITY_NOT_ENABLED", unserved
 
     # Create, read, update, upsert, delete.
     name = "O'Brien \\ \"Śmith\", Jr."

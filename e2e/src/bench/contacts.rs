@@ -33,7 +33,8 @@ pub const FIELDS: [(&str, &str); 21] = [
     ("AssistantName", "string"),
 ];
 
-fn field(name: &str, number: usize) -> Value {
+/// The value of a contact's field.
+pub fn field(name: &str, number: usize) -> Value {
     let pick = |values: &[&str]| json!(values[number % values.len()]);
     match name {
         "Id" => json!(format!("003Qy{number:010}AAA")),

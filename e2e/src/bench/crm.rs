@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::bulk::Jobs;
 use super::contacts::{FIELDS, PAGE, pages};
 
 /// The server; it ends with the process.
@@ -26,6 +27,7 @@ pub struct Crm {
 struct Shared {
     selected: Mutex<Vec<String>>,
     pages: Mutex<Arc<Vec<Bytes>>>,
+    jobs: Jobs,
 }
 
 #[derive(Deserialize)]
@@ -53,7 +55,8 @@ impl Crm {
             .route("/services/data/v62.0/query", get(query))
             .route("/services/data/v62.0/queryAll", get(query))
             .route("/services/data/v62.0/query/{locator}", get(next))
-            .with_state(shared.clone());
+            .with_state(shared.clone())
+            .merge(shared.jobs.routes());
         tokio::spawn(async move { axum::serve(listener, routes).await });
         Ok(Crm { address, shared })
     }
@@ -68,6 +71,14 @@ impl Crm {
         let selected = lock(&self.shared.selected).clone();
         selected.first().context("no query has been seen yet")?;
         *lock(&self.shared.pages) = Arc::new(pages(&selected, contacts));
+        Ok(())
+    }
+
+    /// Makes what the jobs have from now on.
+    pub fn make_results(&self, contacts: usize) -> Result<()> {
+        let selected = lock(&self.shared.selected).clone();
+        selected.first().context("no query has been seen yet")?;
+        self.shared.jobs.make(&selected, contacts);
         Ok(())
     }
 }
@@ -87,7 +98,7 @@ async fn query(State(shared): State<Arc<Shared>>, Query(Soql { q }): Query<Soql>
         let total = if q.contains("SystemModstamp >") {
             0
         } else {
-            made.len() * PAGE
+            shared.jobs.contacts().unwrap_or(made.len() * PAGE)
         };
         return answer(
             json!({"totalSize": total, "done": true, "records": []})

@@ -4,6 +4,7 @@
 //! The server's pages are made beforehand and the sink only counts, so that what is measured is Ferrygate: records a second,
 //! CPU seconds and peak memory of its process. All three share the machine's cores.
 
+mod bulk;
 mod contacts;
 mod crm;
 mod measure;
@@ -33,6 +34,9 @@ pub struct BenchArgs {
     /// How often each is measured; the median is shown.
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// Has the contacts read by a query job of the Bulk API: 100,000 of them at the least.
+    #[arg(long)]
+    bulk: bool,
 }
 
 impl BenchArgs {
@@ -59,7 +63,7 @@ impl BenchArgs {
             "peak memory MiB",
         ]);
         for contacts in self.contacts {
-            let figures = median(&binary, contacts, self.runs.max(1)).await?;
+            let figures = median(&binary, contacts, self.runs.max(1), self.bulk).await?;
             table.add_row([
                 contacts.to_string(),
                 format!("{:.0}", contacts as f64 / figures.wall.as_secs_f64()),
@@ -78,14 +82,18 @@ impl BenchArgs {
 }
 
 /// The run with the median wall time of several, each with a state of its own.
-async fn median(binary: &std::path::Path, contacts: usize, runs: usize) -> Result<Figures> {
+async fn median(binary: &std::path::Path, contacts: usize, runs: usize, bulk: bool) -> Result<Figures> {
     let crm = Crm::start().await?;
     let sink = Sink::start().await?;
     // The first run tells the server which fields are selected in which order, as a real one puts them into its answers.
     measure(binary, &crm.url(), &sink.url())
         .await
         .context("the run that warms up")?;
-    crm.make_pages(contacts)?;
+    if bulk {
+        crm.make_results(contacts)?;
+    } else {
+        crm.make_pages(contacts)?;
+    }
     let mut all = Vec::with_capacity(runs);
     for _ in 0..runs {
         sink.forget();

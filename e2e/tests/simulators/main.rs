@@ -1,5 +1,6 @@
 //! The simulators hold to what their vendors publish.
 
+mod bulk;
 mod erasure;
 mod faults;
 mod oauth;

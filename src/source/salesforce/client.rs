@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::HeaderMap;
+use reqwest::{Method, Response};
 use secrecy::ExposeSecret;
 
 use super::auth::{self, Session};
@@ -15,7 +16,7 @@ use super::page::LACKS;
 use super::share::Share;
 use super::soql::URI_LIMIT;
 use crate::api::common::Outcome;
-use crate::http::{self, Pace, Patience};
+use crate::http::{self, Pace, Patience, Tries};
 use crate::source::{Quota, SourceError};
 
 /// Change events that our own writes cause would carry this name:
@@ -25,7 +26,7 @@ const CALL_OPTIONS: &str = "client=ferrygate";
 /// <https://developer.salesforce.com/docs/atlas.en-us.salesforce_app_limits_cheatsheet.meta/salesforce_app_limits_cheatsheet/salesforce_app_limits_platform_soslsoql.htm>
 const SILENCE: Duration = Duration::from_secs(130);
 /// A page has 2,000 records at most, and fewer where they are wide. More than this is no page.
-const LARGEST_BODY: usize = 256 << 20;
+pub(super) const LARGEST_BODY: usize = 256 << 20;
 /// How often one request logs in anew before the credentials are held to be refused.
 const LOGINS: u32 = 2;
 /// The quota counts the requests of the last 24 hours, so that some of it returns with each hour:
@@ -58,6 +59,41 @@ pub(super) struct Answer {
     pub asked_at: Timestamp,
 }
 
+/// What is asked of an org.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    pub method: Method,
+    /// A path with its query.
+    pub target: &'a str,
+    pub accept: &'static str,
+    /// JSON.
+    pub body: Option<&'a serde_json::Value>,
+}
+
+impl<'a> Request<'a> {
+    pub fn get(target: &'a str) -> Request<'a> {
+        Request {
+            method: Method::GET,
+            target,
+            accept: "application/json",
+            body: None,
+        }
+    }
+}
+
+/// An answer that is a success, whose body is still to be read.
+pub(super) struct Opened {
+    pub response: Response,
+    /// As [`Answer::asked_at`].
+    pub asked_at: Timestamp,
+}
+
+/// What one request has been through.
+pub(super) struct Endurance {
+    tries: Tries,
+    logins: u32,
+}
+
 /// Why a request came to nothing, after all patience.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -65,6 +101,8 @@ pub(super) enum Failure {
     LocatorLost,
     /// New sessions are refused as well. For a query's cursor that may mean that it was bound to the session that opened it.
     SessionRefused(SourceError),
+    /// The Bulk API does not serve this, by the org's own code.
+    Unsupported(String),
     Source(SourceError),
 }
 
@@ -76,6 +114,7 @@ impl From<Failure> for SourceError {
                 Outcome::SourceUnavailable,
                 "the org has lost the query's cursor; the next run goes on from the checkpoint".into(),
             ),
+            Failure::Unsupported(code) => unsupported(&code),
         }
     }
 }
@@ -115,11 +154,20 @@ impl Client {
         subject: &str,
         read: impl Fn(Answer) -> Result<T, serde_json::Error>,
     ) -> Result<T, Failure> {
-        let (mut tries, mut logins) = (self.patience.begin(), 0);
+        self.ask(&Request::get(target), subject, read).await
+    }
+
+    /// Makes a request and has `read` read the answer, as [`Client::get`] does.
+    pub async fn ask<T>(
+        &self,
+        request: &Request<'_>,
+        subject: &str,
+        read: impl Fn(Answer) -> Result<T, serde_json::Error>,
+    ) -> Result<T, Failure> {
+        let mut endurance = self.endurance();
         loop {
-            let session = self.session.lock().await.clone();
-            self.pace.turn().await;
-            let refusal = match self.attempt(&session, target, subject).await {
+            let session = self.turn().await;
+            let refusal = match self.attempt(&session, request, subject).await {
                 Ok(answer) => match read(answer) {
                     Ok(value) => return Ok(value),
                     Err(error) => Refusal::passing(
@@ -129,25 +177,65 @@ impl Client {
                 },
                 Err(refusal) => refusal,
             };
-            match refusal {
-                Refusal::Session if logins < LOGINS => {
-                    logins += 1;
-                    tracing::info!(subject, "the session has ended; logging in again");
-                    self.renew(&session).await.map_err(Failure::Source)?;
-                }
-                Refusal::Passing { what, wait } => {
-                    let Some(delay) = tries.next_delay(wait) else {
-                        return Err(Failure::Source(exhausted(subject, &what, &tries.spent(), wait)));
-                    };
-                    tracing::warn!(
-                        subject,
-                        delay_ms = delay.as_millis() as u64,
-                        "passing error, trying again: {what}"
-                    );
-                    tokio::time::sleep(delay).await;
-                }
-                refusal => return Err(self.fail(refusal, subject)),
+            self.get_over(refusal, &mut endurance, &session, subject).await?;
+        }
+    }
+
+    /// Begins the tries of one request.
+    pub fn endurance(&self) -> Endurance {
+        Endurance {
+            tries: self.patience.begin(),
+            logins: 0,
+        }
+    }
+
+    /// How patient this client is.
+    pub fn patience(&self) -> Patience {
+        self.patience
+    }
+
+    /// The session to make a request with, once the pace allows one.
+    pub async fn turn(&self) -> Arc<Session> {
+        let session = self.session.lock().await.clone();
+        self.pace.turn().await;
+        session
+    }
+
+    /// Waits, or logs in anew, where another try helps.
+    ///
+    /// # Errors
+    /// Where none does, or patience has ended.
+    pub async fn get_over(
+        &self,
+        refusal: Refusal,
+        endurance: &mut Endurance,
+        session: &Arc<Session>,
+        subject: &str,
+    ) -> Result<(), Failure> {
+        match refusal {
+            Refusal::Session if endurance.logins < LOGINS => {
+                endurance.logins += 1;
+                tracing::info!(subject, "the session has ended; logging in again");
+                self.renew(session).await.map_err(Failure::Source)
             }
+            Refusal::Passing { what, wait } => {
+                let Some(delay) = endurance.tries.next_delay(wait) else {
+                    return Err(Failure::Source(exhausted(
+                        subject,
+                        &what,
+                        &endurance.tries.spent(),
+                        wait,
+                    )));
+                };
+                tracing::warn!(
+                    subject,
+                    delay_ms = delay.as_millis() as u64,
+                    "passing error, trying again: {what}"
+                );
+                tokio::time::sleep(delay).await;
+                Ok(())
+            }
+            refusal => Err(self.fail(refusal, subject)),
         }
     }
 
@@ -155,12 +243,22 @@ impl Client {
         match refusal {
             Refusal::Locator => Failure::LocatorLost,
             Refusal::Session => Failure::SessionRefused(last(Refusal::Session, subject, None)),
+            Refusal::Unsupported(code) => Failure::Unsupported(code),
             refusal => Failure::Source(last(refusal, subject, self.last_quota())),
         }
     }
 
-    async fn attempt(&self, session: &Session, target: &str, subject: &str) -> Result<Answer, Refusal> {
+    async fn attempt(&self, session: &Session, request: &Request<'_>, subject: &str) -> Result<Answer, Refusal> {
+        let Opened { response, asked_at } = self.open(session, request, subject).await?;
+        let body = read_body(session, response, subject).await?;
+        let body = String::from_utf8(body).map_err(|_| Refusal::passing("the answer is not UTF-8", None))?;
+        Ok(Answer { body, asked_at })
+    }
+
+    /// Makes a request once, and gives an answer that is a success, its body still to be read.
+    pub async fn open(&self, session: &Session, request: &Request<'_>, subject: &str) -> Result<Opened, Refusal> {
         let fatal = |outcome, message| Refusal::Final(SourceError::new(outcome, message));
+        let target = request.target;
         if target.len() > URI_LIMIT {
             let message = format!(
                 "{subject}: the query is {} bytes long and a URI may have {URI_LIMIT}; map fewer fields of this object",
@@ -180,17 +278,20 @@ impl Client {
             )
         })?;
         self.share.take(subject).map_err(Refusal::Final)?;
-        let transport = |error| Refusal::transport(&session.instance, error);
         let sent = Timestamp::now();
-        let mut response = self
+        let mut asking = self
             .http
-            .get(url)
+            .request(request.method.clone(), url)
             .bearer_auth(session.token.expose_secret())
-            .header("accept", "application/json")
-            .header("sforce-call-options", CALL_OPTIONS)
+            .header("accept", request.accept)
+            .header("sforce-call-options", CALL_OPTIONS);
+        if let Some(body) = request.body {
+            asking = asking.json(body);
+        }
+        let response = asking
             .send()
             .await
-            .map_err(transport)?;
+            .map_err(|error| Refusal::transport(&session.instance, error))?;
         let now = Timestamp::now();
         let (status, headers) = (response.status(), response.headers());
         let asked_at = http::date(headers).map_or(sent, |date| {
@@ -198,24 +299,14 @@ impl Client {
         });
         let wait = http::retry_after(headers, now);
         self.keep_quota(headers);
-        let mut body = Vec::with_capacity(response.content_length().unwrap_or(1 << 16).min(1 << 23) as usize);
-        while let Some(chunk) = response.chunk().await.map_err(transport)? {
-            if body.len() + chunk.len() > LARGEST_BODY {
-                return Err(fatal(
-                    Outcome::SourceUnavailable,
-                    format!("{subject}: an answer of more than 256 MiB"),
-                ));
-            }
-            body.extend_from_slice(&chunk);
+        if status.is_success() {
+            return Ok(Opened { response, asked_at });
         }
+        let body = read_body(session, response, subject).await?;
         if status.is_redirection() {
             return Err(Refusal::redirected(&session.instance));
         }
-        if !status.is_success() {
-            return Err(classify(status, wait, &body, subject));
-        }
-        let body = String::from_utf8(body).map_err(|_| Refusal::passing("the answer is not UTF-8", None))?;
-        Ok(Answer { body, asked_at })
+        Err(classify(status, wait, &body, subject))
     }
 
     /// Replaces the session that ended, unless another request already has.
@@ -242,6 +333,21 @@ impl fmt::Debug for Client {
             .debug_struct("Client")
             .field("instance", &self.config.instance.as_str())
             .finish_non_exhaustive()
+    }
+}
+
+async fn read_body(session: &Session, mut response: Response, subject: &str) -> Result<Vec<u8>, Refusal> {
+    let mut body = Vec::with_capacity(response.content_length().unwrap_or(1 << 16).min(1 << 23) as usize);
+    loop {
+        let chunk = response.chunk().await;
+        let Some(chunk) = chunk.map_err(|error| Refusal::transport(&session.instance, error))? else {
+            return Ok(body);
+        };
+        if body.len() + chunk.len() > LARGEST_BODY {
+            let message = format!("{subject}: an answer of more than 256 MiB");
+            return Err(Refusal::Final(SourceError::new(Outcome::SourceUnavailable, message)));
+        }
+        body.extend_from_slice(&chunk);
     }
 }
 
@@ -298,6 +404,8 @@ fn last(refusal: Refusal, subject: &str, quota: Option<Quota>) -> SourceError {
             ),
             parked_until: Timestamp::now().checked_add(wait.unwrap_or(PARKED)).ok(),
         },
+        Refusal::BulkQuota(wait) => bulk_quota(subject, wait),
+        Refusal::Unsupported(code) => unsupported(&code),
         Refusal::Session => SourceError::new(
             Outcome::AuthenticationFailed,
             format!(
@@ -308,6 +416,26 @@ fn last(refusal: Refusal, subject: &str, quota: Option<Quota>) -> SourceError {
         Refusal::Locator => Failure::LocatorLost.into(),
         Refusal::Passing { what, .. } => SourceError::new(Outcome::SourceUnavailable, format!("{subject}: {what}")),
     }
+}
+
+/// A run whose org gives out no more of the Bulk API for now.
+pub(super) fn bulk_quota(subject: &str, wait: Option<Duration>) -> SourceError {
+    SourceError {
+        outcome: Outcome::SourceThrottled,
+        message: format!(
+            "{subject}: the org's query jobs of the Bulk API are used up; it counts the last 24 hours, so that some of them return \
+             with each hour. See Setup, Bulk Data Load Jobs, and DailyBulkV2QueryJobs and DailyBulkV2QueryFileStorageMB of the \
+             org's limits"
+        ),
+        parked_until: Timestamp::now().checked_add(wait.unwrap_or(PARKED)).ok(),
+    }
+}
+
+fn unsupported(code: &str) -> SourceError {
+    SourceError::new(
+        Outcome::ConfigurationInvalid,
+        format!("the Bulk API does not serve this ({code}); set bulkQuery: Never"),
+    )
 }
 
 /// What a JSON error says that quotes nothing of the answer: where it stands and, of a page, which column is lacking.

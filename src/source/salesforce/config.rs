@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::auth::Flow;
 use crate::api::CrmSourceSpec;
 use crate::api::common::Outcome;
-use crate::api::crm_source::{Percent, SalesforceSource};
+use crate::api::crm_source::{BulkQuery, Percent, SalesforceSource};
 use crate::http;
 use crate::secrets::Secrets;
 use crate::source::SourceError;
@@ -25,7 +25,13 @@ pub(super) struct Config {
     pub daily_request_share: Option<Percent>,
     /// How many runs may share the two.
     pub parts: u32,
+    /// So many records and more are read by the Bulk API; none, where it is not to be used.
+    pub bulk_from: Option<i64>,
 }
+
+/// Below it REST needs fifty requests at the most, and answers at once; a query job waits in the org's queue and is asked about in
+/// between. Above it a job needs fewer requests, its result can be gone on with for a week, and the org divides the work.
+const BULK_FROM: i64 = 100_000;
 
 impl Config {
     /// Validates, and reads the credentials.
@@ -55,6 +61,10 @@ impl Config {
             requests_per_second: limits.requests_per_second,
             daily_request_share: limits.daily_request_share,
             parts: spec.max_concurrent_runs.max(1),
+            bulk_from: match salesforce.bulk_query {
+                BulkQuery::Auto => Some(BULK_FROM),
+                BulkQuery::Never => None,
+            },
         })
     }
 }

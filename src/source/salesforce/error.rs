@@ -21,6 +21,10 @@ pub(super) enum Refusal {
     Locator,
     /// The quota is used up; the server may say for how long.
     Quota(Option<Duration>),
+    /// The quota of the Bulk API's query jobs is used up.
+    BulkQuota(Option<Duration>),
+    /// The Bulk API does not serve the object, or the query: the code, as it may be shown.
+    Unsupported(String),
     /// Asking again may help; the server may say when.
     Passing { what: String, wait: Option<Duration> },
     /// Asking again does not help.
@@ -97,6 +101,9 @@ pub(super) fn classify(status: StatusCode, wait: Option<Duration>, body: &[u8], 
         // "ConcurrentRequests Limit exceeded" passes in seconds; "TotalRequests Limit exceeded" is the quota of 24 hours.
         (_, "REQUEST_LIMIT_EXCEEDED") if error.message.contains("Concurrent") => passing(),
         (_, "REQUEST_LIMIT_EXCEEDED") => Refusal::Quota(wait),
+        // "Max bulk v2 query jobs (10000) per 24 hrs has been reached", and the like of the results' size.
+        (_, "LIMIT_EXCEEDED") => Refusal::BulkQuota(wait),
+        (_, code) if is_unsupported(code, &error.message) => Refusal::Unsupported(shown.clone()),
         (
             _,
             "UNABLE_TO_LOCK_ROW"
@@ -145,6 +152,14 @@ pub(super) fn classify(status: StatusCode, wait: Option<Duration>, body: &[u8], 
     }
 }
 
+/// Whether the Bulk API refuses to serve an object or a query that REST may well serve. Its words: "Entity 'X' is not supported by
+/// the Bulk API", "Selecting compound data not supported in Bulk Query", "Blob field not supported in Bulk V2 Query with CSV
+/// content type".
+pub(super) fn is_unsupported(code: &str, message: &str) -> bool {
+    let bulk = message.contains("supported") && message.contains("Bulk");
+    code == "INVALIDENTITY" || bulk && matches!(code, "FUNCTIONALITY_NOT_ENABLED" | "API_ERROR" | "INVALID_BATCH")
+}
+
 /// Which name the org doesn't know, by the sentences of `INVALID_FIELD` and `INVALID_TYPE`.
 fn drifted(message: &str) -> Option<(&'static str, &str)> {
     [
@@ -168,6 +183,8 @@ mod tests {
             Refusal::Session => "session".into(),
             Refusal::Locator => "locator".into(),
             Refusal::Quota(wait) => format!("quota {wait:?}"),
+            Refusal::BulkQuota(wait) => format!("bulk quota {wait:?}"),
+            Refusal::Unsupported(code) => format!("unsupported {code}"),
             Refusal::Passing { what, wait } => format!("passing {wait:?}: {what}"),
             Refusal::Final(error) => format!("{:?}: {}", error.outcome, error.message),
         }
@@ -191,6 +208,26 @@ mod tests {
                 403,
                 r#"[{"errorCode":"REQUEST_LIMIT_EXCEEDED","message":"TotalRequests Limit exceeded."}]"#,
                 "quota Some(7s)",
+            ),
+            (
+                400,
+                r#"[{"errorCode":"LIMIT_EXCEEDED","message":"Max bulk v2 query jobs (10000) per 24 hrs has been reached (10021)"}]"#,
+                "bulk quota Some(7s)",
+            ),
+            (
+                400,
+                r#"[{"errorCode":"INVALIDENTITY","message":"Entity 'ContactShare' is not supported by the Bulk API."}]"#,
+                "unsupported 400 INVALIDENTITY",
+            ),
+            (
+                400,
+                r#"[{"errorCode":"API_ERROR","message":"Blob field not supported in Bulk V2 Query with CSV content type"}]"#,
+                "unsupported 400 API_ERROR",
+            ),
+            (
+                400,
+                r#"[{"errorCode":"API_ERROR","message":"Implementation restriction"}]"#,
+                "ConfigurationInvalid: Contact: the org refuses the request (400 API_ERROR)",
             ),
             (
                 403,

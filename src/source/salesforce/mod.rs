@@ -3,16 +3,20 @@
 //! In the order in which data passes: [`config`] says where the org is, [`auth`] logs in, [`client`] makes requests, as many as
 //! [`share`] allows, and
 //! [`error`] tells what a refusal means, [`soql`] writes the queries, [`replication`] tells how far they can be complete,
-//! [`extract`] pages through them, and [`page`] decodes. [`by_id`] reads single records.
+//! [`extract`] pages through them, and [`page`] decodes. Where there is much, [`bulk`] has the org make the result, [`results`]
+//! pages through that, and [`csv`] decodes. [`by_id`] reads single records.
 
 mod auth;
+mod bulk;
 mod by_id;
 mod client;
 mod config;
+mod csv;
 mod error;
 mod extract;
 mod page;
 mod replication;
+mod results;
 mod share;
 mod soql;
 mod stamp;
@@ -24,7 +28,7 @@ use std::sync::Arc;
 use client::{Client, Failure, PATIENCE};
 use config::Config;
 pub use extract::Extract;
-use extract::{Cursor, Org};
+use extract::{Org, Schema};
 use jiff::Timestamp;
 pub use page::Page;
 use serde::Deserialize;
@@ -33,7 +37,7 @@ use crate::api::CrmSourceSpec;
 use crate::api::common::Outcome;
 use crate::http::Patience;
 use crate::secrets::Secrets;
-use crate::source::{FieldDescription, ObjectDescription, Quota, Recalled, Selection, SourceError};
+use crate::source::{FieldDescription, ObjectDescription, Quota, Recalled, ResumePoint, Selection, SourceError};
 
 /// A Salesforce org, logged in. Clones share the session.
 #[derive(Clone, Debug)]
@@ -67,8 +71,8 @@ impl Salesforce {
     /// `SchemaDrifted` where the org has no such object.
     pub async fn describe(&self, object: &str) -> Result<ObjectDescription, SourceError> {
         let (description, replicateable) = describe(&self.org, object).await?;
-        if let Ok(cursor) = Cursor::of(&description, replicateable) {
-            self.org.learn(object, cursor);
+        if let Ok(schema) = Schema::of(&description, replicateable) {
+            self.org.learn(object, schema);
         }
         Ok(description)
     }
@@ -119,10 +123,7 @@ impl Salesforce {
         };
         let client = &self.org.client;
         let target = soql::target(&client.config.data_path, deleted, &soql::count(object, modified_after));
-        let counted: Counted = client
-            .get(&target, object, |answer| serde_json::from_str(&answer.body))
-            .await?;
-        Ok(counted.total_size)
+        Ok(counted(client, &target, object).await?)
     }
 
     /// Reads records by their ids.
@@ -136,6 +137,11 @@ impl Salesforce {
     /// Begins to read the selected records.
     pub fn extract(&self, selection: Selection) -> Extract {
         Extract::new(self.org.clone(), selection)
+    }
+
+    /// Removes a query job and its result.
+    pub async fn remove(&self, point: &ResumePoint) {
+        bulk::remove(&self.org.client, &point.job).await;
     }
 }
 
@@ -180,6 +186,10 @@ struct PicklistValue {
 struct Limits {
     #[serde(rename = "DailyApiRequests")]
     daily_api_requests: Option<Limit>,
+    #[serde(rename = "DailyBulkV2QueryJobs")]
+    daily_query_jobs: Option<Limit>,
+    #[serde(rename = "DailyBulkV2QueryFileStorageMB")]
+    daily_query_megabytes: Option<Limit>,
 }
 
 #[derive(Deserialize)]
@@ -193,6 +203,12 @@ struct Limit {
 #[serde(rename_all = "camelCase")]
 struct Counted {
     total_size: i64,
+}
+
+/// The answer to a query for a number of records.
+async fn counted(client: &Client, target: &str, object: &str) -> Result<i64, Failure> {
+    let counted = client.get(target, object, |answer| serde_json::from_str(&answer.body));
+    counted.await.map(|counted: Counted| counted.total_size)
 }
 
 /// The object, and whether `updated/` can be asked for it.

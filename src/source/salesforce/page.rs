@@ -1,4 +1,5 @@
 //! A page of a query's result: one pass over its JSON finds where each value stands, after which decoding only points there.
+//! ([`super::csv`] makes the same pages of CSV.)
 //!
 //! Shape of a page: <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/dome_query.htm>
 
@@ -10,10 +11,11 @@ use jiff::Timestamp;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::csv::Kind;
 use super::stamp;
 use crate::api::sync_pipeline::Watermark;
 use crate::record::{Field, Record};
-use crate::source::SourceError;
+use crate::source::{ResumePoint, SourceError};
 
 /// Which columns a query asks for, and which of them are the selection's fields.
 #[derive(Debug)]
@@ -67,17 +69,26 @@ impl Layout {
 /// How an error begins that names a column which a record lacks, and quotes nothing of the answer.
 pub(super) const LACKS: &str = "a record without";
 
-/// Where a value stands in the body, quotes included. Nothing stands at 0..0.
+/// Where a value stands in the body: of JSON quotes included. Nothing stands at 0..0.
 #[derive(Clone, Copy, Debug, Default)]
-struct Span {
-    start: u32,
-    end: u32,
+pub(super) struct Span {
+    pub start: u32,
+    pub end: u32,
 }
 
-/// One page of records in keyset order. It owns the answer's body; records borrow from it.
+/// How the values of a body are written.
+#[derive(Debug)]
+enum Form {
+    Json,
+    /// By the types of the layout's columns.
+    Csv(Arc<[Kind]>),
+}
+
+/// One page of records, in keyset order or, with a [`ResumePoint`], in none. It owns the answer's body; records borrow from it.
 #[derive(Debug)]
 pub struct Page {
     layout: Arc<Layout>,
+    form: Form,
     body: String,
     /// Where the values stand: a row of columns for each record.
     spans: Vec<Span>,
@@ -85,6 +96,7 @@ pub struct Page {
     /// The path of the next page.
     pub(super) next: Option<String>,
     position: Option<Watermark>,
+    resume_point: Option<ResumePoint>,
 }
 
 impl Page {
@@ -109,12 +121,35 @@ impl Page {
         let Index { spans, stamps, .. } = index;
         Ok(Page {
             layout: layout.clone(),
+            form: Form::Json,
             body,
             spans,
             stamps,
             next,
             position: None,
+            resume_point: None,
         })
+    }
+
+    /// A page of the values that CSV held: `spans` has a row of the layout's columns for each of `stamps`, and each span lies
+    /// within `body`, between characters.
+    pub(super) fn of_csv(
+        layout: &Arc<Layout>,
+        kinds: &Arc<[Kind]>,
+        body: String,
+        spans: Vec<Span>,
+        stamps: Vec<Timestamp>,
+    ) -> Page {
+        Page {
+            layout: layout.clone(),
+            form: Form::Csv(kinds.clone()),
+            body,
+            spans,
+            stamps,
+            next: None,
+            position: None,
+            resume_point: None,
+        }
     }
 
     /// How many records the page has.
@@ -135,12 +170,34 @@ impl Page {
         self.position.as_ref()
     }
 
+    /// Where the reading can be gone on with once everything up to and with this page is dealt with. A page that has one comes in
+    /// no order, and tells nothing of how far the watermark may move.
+    pub fn resume_point(&self) -> Option<&ResumePoint> {
+        self.resume_point.as_ref()
+    }
+
+    /// Settles [`Page::resume_point`].
+    pub(super) fn resume_at(&mut self, point: ResumePoint) {
+        self.resume_point = Some(point);
+    }
+
+    /// Of all records that were not modified after this instant the last one in keyset order, whatever order they came in.
+    pub(super) fn greatest_until(&self, instant: Timestamp) -> Option<(Timestamp, Cow<'_, str>)> {
+        let rows = self.stamps.iter().enumerate().filter(|(_, stamp)| **stamp <= instant);
+        rows.map(|(row, stamp)| (*stamp, self.id(row))).max()
+    }
+
+    /// How many bytes the values have.
+    pub(super) fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
     /// The last record that was not modified after this instant.
     pub(super) fn last_until(&self, instant: Timestamp) -> Option<Watermark> {
         let row = self.stamps.iter().rposition(|stamp| *stamp <= instant)?;
         Some(Watermark {
             stamp: self.stamps[row],
-            id: text(self.raw(row, self.layout.id)).into_owned(),
+            id: self.id(row).into_owned(),
         })
     }
 
@@ -155,15 +212,32 @@ impl Page {
         let mut fields = Vec::with_capacity(layout.fields.len());
         for (row, stamp) in self.stamps.iter().enumerate() {
             fields.clear();
-            fields.extend(layout.fields.iter().map(|column| field(self.raw(row, *column))));
+            match &self.form {
+                Form::Json => fields.extend(layout.fields.iter().map(|column| field(self.raw(row, *column)))),
+                Form::Csv(kinds) => {
+                    let cells = layout
+                        .fields
+                        .iter()
+                        .map(|&column| (kinds[column], self.raw(row, column)));
+                    fields.extend(cells.map(|(kind, cell)| kind.field(cell)));
+                }
+            }
             visit(&Record {
-                id: text(self.raw(row, layout.id)),
+                id: self.id(row),
                 stamp: *stamp,
                 deleted: layout.deleted.is_some_and(|column| self.raw(row, column) == "true"),
                 fields: &fields,
             });
         }
         Ok(())
+    }
+
+    fn id(&self, row: usize) -> Cow<'_, str> {
+        let raw = self.raw(row, self.layout.id);
+        match self.form {
+            Form::Json => text(raw),
+            Form::Csv(_) => Cow::Borrowed(raw),
+        }
     }
 
     fn raw(&self, row: usize, column: usize) -> &str {

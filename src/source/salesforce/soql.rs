@@ -36,6 +36,16 @@ pub(super) fn select(object: &str, layout: &Layout, start: Start<'_>) -> String 
     format!("SELECT {columns} FROM {object}{condition} ORDER BY {stamp} ASC, Id ASC")
 }
 
+/// Records in no order, for a query job: an order would keep the org from dividing the job.
+/// <https://developer.salesforce.com/docs/atlas.en-us.api_asynch.meta/api_asynch/queries.htm>
+pub(super) fn select_unordered(object: &str, layout: &Layout, from: Option<Timestamp>) -> String {
+    let (columns, stamp) = (layout.columns.join(","), &layout.columns[layout.stamp]);
+    match from {
+        None => format!("SELECT {columns} FROM {object}"),
+        Some(instant) => format!("SELECT {columns} FROM {object} WHERE {stamp} >= {}", literal(instant)),
+    }
+}
+
 /// The records with these ids.
 pub(super) fn select_ids(object: &str, layout: &Layout, ids: &[Recalled]) -> String {
     let ids: Vec<String> = ids.iter().map(|recalled| quoted(&recalled.record_id)).collect();

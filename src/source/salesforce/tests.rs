@@ -1,5 +1,7 @@
 //! The protocol, before a small org of the tests' own.
 
+mod bulk;
+mod jobs;
 mod login;
 mod org;
 mod recovery;
@@ -75,8 +77,10 @@ fn spec(url: &str, change: impl FnOnce(&mut serde_json::Value)) -> CrmSourceSpec
     serde_json::from_value(spec).unwrap()
 }
 
+/// Reads by REST alone.
 async fn connect(org: &Org) -> Result<Salesforce, SourceError> {
-    Salesforce::connect_with(&spec(&org.url, |_| {}), &secrets(), PATIENCE).await
+    let spec = spec(&org.url, |spec| spec["salesforce"]["bulkQuery"] = "Never".into());
+    Salesforce::connect_with(&spec, &secrets(), PATIENCE).await
 }
 
 fn contacts(from: Option<&str>, deleted: bool) -> Selection {

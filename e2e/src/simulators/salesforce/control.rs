@@ -15,6 +15,8 @@
 //! | `PUT /_control/clock` | `{"fixed": "…Z"}`, `{"offsetSeconds": -3600}`, or `{}` for the real time |
 //! | `POST /_control/sessions/expire` | → `{"expired": 2}` |
 //! | `PUT /_control/quota` | `{"used": 15000, "allowed": 15000}`, either one |
+//! | `PUT /_control/bulk` | `{"notServed": ["Contact"], "held": true, "fails": "InternalServerError: …", "jobsLeft": 0, "megabytesLeft": 0, "largestPart": 500}`, any of them: see [`bulk`](super::bulk) |
+//! | `DELETE /_control/bulk` | every query job is gone |
 //! | `PUT /_control/credentials` | `{"revoked": true}`, or any of `clientId`, `clientSecret`, `username`, `publicKey` |
 //! | `POST /_control/reset` | an empty org; sessions stay |
 //! | `/_control/faults`, `/_control/requests` | see [`faults`](super::super::faults), [`received`](super::super::received) |
@@ -106,6 +108,7 @@ pub fn routes(org: &Arc<Org>) -> Router {
         .route("/_control/clock", put(set_clock))
         .route("/_control/sessions/expire", post(expire))
         .route("/_control/quota", put(set_quota))
+        .route("/_control/bulk", put(set_bulk).delete(lose_bulk))
         .route("/_control/credentials", put(set_credentials))
         .route("/_control/reset", post(async |State(org): State<Arc<Org>>| org.reset()))
         .with_state(org.clone())
@@ -230,6 +233,14 @@ async fn set_quota(State(org): State<Arc<Org>>, Json(setting): Json<QuotaSetting
     org.quota.set(setting.used, setting.allowed);
     let (used, allowed) = org.quota.used_and_allowed();
     Json(json!({"used": used, "allowed": allowed}))
+}
+
+async fn set_bulk(State(org): State<Arc<Org>>, Json(setting): Json<super::bulk::Setting>) {
+    org.jobs.set(setting);
+}
+
+async fn lose_bulk(State(org): State<Arc<Org>>) {
+    org.jobs.lose();
 }
 
 async fn set_credentials(State(org): State<Arc<Org>>, Json(setting): Json<CredentialsSetting>) {

@@ -1,8 +1,10 @@
-//! A Salesforce org: OAuth, and the REST API's queries, records, replication and limits, as published.
+//! A Salesforce org: OAuth, the REST API's queries, records, replication and limits, and query jobs of the Bulk API 2.0, as
+//! published.
 //!
-//! It refuses what the service refuses: see [`oauth`], [`rest`], [`soql`], [`records`]. Records live in memory. Tests
+//! It refuses what the service refuses: see [`oauth`], [`rest`], [`soql`], [`records`], [`bulk`]. Records live in memory. Tests
 //! arrange it through [`control`], or from Rust through [`Salesforce::org`].
 
+pub mod bulk;
 mod composite;
 pub mod control;
 mod cursors;

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::Config;
+use super::bulk::Jobs;
 use super::cursors::Cursors;
 use super::data::Data;
 use super::error::{ApiError, Result};
@@ -24,6 +25,7 @@ pub struct Org {
     pub sessions: Sessions,
     pub cursors: Cursors,
     pub quota: Quota,
+    pub jobs: Jobs,
     data: RwLock<Data>,
     clock: Mutex<Clock>,
     transactions: Mutex<BTreeMap<String, Transaction>>,
@@ -77,6 +79,7 @@ impl Org {
             sessions: Sessions::new(&config),
             cursors: Cursors::default(),
             quota: Quota::new(config.daily_requests),
+            jobs: Jobs::default(),
             data: RwLock::new(data),
             clock: Mutex::default(),
             transactions: Mutex::default(),
@@ -147,6 +150,7 @@ impl Org {
         *self.write() = Data::new(&self.config.username, self.now());
         self.transactions().clear();
         self.cursors.clear();
+        self.jobs.reset();
         self.quota.set(Some(0), Some(self.config.daily_requests));
         self.set_clock(None, 0);
     }

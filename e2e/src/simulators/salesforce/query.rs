@@ -71,6 +71,7 @@ pub fn first_page(call: &Call<'_>, with_deleted: bool) -> Result<Reply> {
         status: axum::http::StatusCode::OK,
         body: out,
         location: None,
+        part: None,
     })
 }
 
@@ -96,6 +97,7 @@ pub fn next_page(call: &Call<'_>, locator: &str) -> Result<Reply> {
         status: axum::http::StatusCode::OK,
         body: out,
         location: None,
+        part: None,
     })
 }
 

@@ -58,8 +58,6 @@ impl Quota {
             "DailyApiRequests": {"Max": allowed, "Remaining": allowed.saturating_sub(used)},
             "DailyAsyncApexExecutions": full(250_000),
             "DailyBulkApiBatches": full(15_000),
-            "DailyBulkV2QueryFileStorageMB": full(976_562),
-            "DailyBulkV2QueryJobs": full(10_000),
             "DailyDeliveredPlatformEvents": full(10_000),
             "DataStorageMB": full(1_073),
             "FileStorageMB": full(1_073),

@@ -43,6 +43,7 @@ pub fn get(call: &Call<'_>, object: &str, id: &str) -> Result<Reply> {
         status: StatusCode::OK,
         body,
         location: None,
+        part: None,
     })
 }
 
@@ -62,6 +63,7 @@ pub fn create(call: &Call<'_>, object: &str) -> Result<Reply> {
         status: StatusCode::CREATED,
         body,
         location,
+        part: None,
     })
 }
 
@@ -99,6 +101,7 @@ pub fn upsert(call: &Call<'_>, object: &str, field: &str, value: &str) -> Result
             status,
             body: body.to_string().into_bytes(),
             location: None,
+            part: None,
         }
     };
     match by_external_id(call.org, object, field, value)?.as_slice() {
@@ -132,6 +135,7 @@ fn choices(call: &Call<'_>, object: &str, ids: &[RecordId]) -> Reply {
         status: StatusCode::MULTIPLE_CHOICES,
         body: json!(urls).to_string().into_bytes(),
         location: None,
+        part: None,
     }
 }
 

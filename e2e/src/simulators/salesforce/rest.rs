@@ -14,7 +14,7 @@ use super::super::faults::ServiceFault;
 use super::error::{ApiError, Result};
 use super::org::Org;
 use super::sessions::Caller;
-use super::{composite, describe, oauth, query, records, replication};
+use super::{bulk, composite, describe, oauth, query, records, replication};
 
 /// The longest URI, and URI with headers.
 /// <https://developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest/errorcodes.htm>
@@ -39,6 +39,8 @@ pub struct Reply {
     pub status: StatusCode,
     pub body: Vec<u8>,
     pub location: Option<String>,
+    /// Of a part of a bulk query's result, which is CSV.
+    pub part: Option<bulk::Part>,
 }
 
 impl Call<'_> {
@@ -81,6 +83,7 @@ impl Reply {
             status: StatusCode::OK,
             body: json.to_string().into_bytes(),
             location: None,
+            part: None,
         }
     }
 
@@ -89,6 +92,7 @@ impl Reply {
             status: StatusCode::NO_CONTENT,
             body: Vec::new(),
             location: None,
+            part: None,
         }
     }
 }
@@ -160,7 +164,12 @@ fn resource_of(call: &Call<'_>, resource: &[&str]) -> Result<Reply> {
         [] => call
             .only(Method::GET)
             .map(|()| Reply::json(&describe::resources(call.version))),
-        ["limits"] => call.only(Method::GET).map(|()| Reply::json(&call.org.quota.limits())),
+        ["limits"] => call.only(Method::GET).map(|()| {
+            let mut limits = call.org.quota.limits();
+            call.org.jobs.add_to(&mut limits);
+            Reply::json(&limits)
+        }),
+        ["jobs", "query", rest @ ..] => bulk::handle(call, rest),
         ["query"] => call.only(Method::GET).and_then(|()| query::first_page(call, false)),
         ["queryAll"] => call.only(Method::GET).and_then(|()| query::first_page(call, true)),
         ["query" | "queryAll", locator] => call.only(Method::GET).and_then(|()| query::next_page(call, locator)),
@@ -274,10 +283,23 @@ fn answer(org: &Org, request: &HeaderMap, reply: Reply) -> Response {
     *response.status_mut() = reply.status;
     let headers = response.headers_mut();
     if !empty {
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json;charset=UTF-8"),
-        );
+        let kind = if reply.part.is_some() {
+            "text/csv"
+        } else {
+            "application/json;charset=UTF-8"
+        };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    if let Some(part) = &reply.part {
+        let named = [
+            ("sforce-locator", part.next.as_str()),
+            ("sforce-numberofrecords", &part.records.to_string()),
+        ];
+        for (name, value) in named {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
     }
     if zip {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));

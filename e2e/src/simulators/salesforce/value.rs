@@ -128,6 +128,25 @@ impl Seen<'_> {
     }
 }
 
+impl Seen<'_> {
+    /// What stands between the quotes of a cell: null is empty, an instant ends with `Z`.
+    /// <https://developer.salesforce.com/docs/atlas.en-us.api_asynch.meta/api_asynch/datafiles_date_format.htm>
+    pub fn write_csv(&self, kind: FieldType, out: &mut Vec<u8>) {
+        match self {
+            Seen::Null => {}
+            Seen::Text(text) => out.extend(text.replace('"', "\"\"").into_bytes()),
+            Seen::Date(date) => write_date(out, *date),
+            Seen::DateTime(millis) => {
+                write_datetime(out, *millis);
+                out.truncate(out.len() - "+0000".len());
+                out.push(b'Z');
+            }
+            Seen::Id(id) => out.extend_from_slice(&id.whole()),
+            Seen::Boolean(_) | Seen::Number(_) => self.write(kind, out),
+        }
+    }
+}
+
 pub fn write_text(out: &mut Vec<u8>, text: &str) {
     // A string always serializes, and a Vec always takes it.
     serde_json::to_writer(out, text).unwrap_or_default();

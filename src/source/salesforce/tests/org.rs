@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{Response, StatusCode, header};
+use axum::http::{Method, Response, StatusCode, header};
 use futures::stream;
 use jiff::Timestamp;
 use reqwest::Url;
 use serde_json::{Value, json};
+
+use super::jobs::{self, Jobs};
 
 /// How one request for data fails.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +36,7 @@ pub enum Fault {
 }
 
 #[derive(Default)]
-struct Inner {
+pub struct Inner {
     /// Stamps and ids, and whether the record is deleted.
     records: Vec<(String, String, bool)>,
     cursors: HashMap<usize, Vec<String>>,
@@ -45,6 +47,7 @@ struct Inner {
     requests: usize,
     describes: Vec<(&'static str, &'static str, bool)>,
     covered: Option<&'static str>,
+    pub jobs: Jobs,
 }
 
 #[derive(Clone)]
@@ -53,7 +56,7 @@ pub struct Org {
     inner: Arc<Mutex<Inner>>,
 }
 
-const PAGE: usize = 2;
+pub const PAGE: usize = 2;
 const NOW: &str = "Mon, 04 May 2026 12:00:00 GMT";
 
 impl Org {
@@ -106,6 +109,11 @@ impl Org {
         self.lock().sessions
     }
 
+    /// Arranges the org's Bulk API.
+    pub fn jobs(&self, arrange: impl FnOnce(&mut Jobs)) {
+        arrange(&mut self.lock().jobs);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap()
     }
@@ -113,10 +121,12 @@ impl Org {
 
 async fn answer(State(org): State<Org>, request: Request) -> Response<Body> {
     let url = Url::parse(&format!("{}{}", org.url, request.uri())).unwrap();
+    let method = request.method().clone();
     let bearer = request
         .headers()
         .get("authorization")
         .map(|value| value.to_str().unwrap().to_owned());
+    let body = axum::body::to_bytes(request.into_body(), 1 << 16).await.unwrap();
     let mut inner = org.lock();
     if url.path() == "/services/oauth2/token" {
         inner.sessions += 1;
@@ -133,7 +143,13 @@ async fn answer(State(org): State<Org>, request: Request) -> Response<Body> {
         .query_pairs()
         .find(|(name, _)| name == "q")
         .map(|(_, soql)| soql.into_owned());
-    inner.seen.push(query.clone().unwrap_or_else(|| url.path().to_owned()));
+    inner.seen.push(match (&query, &method) {
+        (Some(soql), _) => soql.clone(),
+        (None, &Method::GET) => url.path().to_owned(),
+        (None, method) => format!("{method} {} {}", url.path(), String::from_utf8_lossy(&body))
+            .trim()
+            .to_owned(),
+    });
     let fault = inner.faults.get(&number).copied();
     match fault {
         Some(Fault::Error(401, ..)) => inner.valid.clear(),
@@ -173,6 +189,19 @@ async fn answer(State(org): State<Org>, request: Request) -> Response<Body> {
             json!([{"errorCode": "INVALID_SESSION_ID", "message": "Session expired or invalid"}]),
         );
     }
+    if url.path().contains("/jobs/query") {
+        let (status, headers, text) = jobs::answer(&mut inner, &method, &url, &body);
+        let mut response = match fault {
+            Some(fault) => damaged(text, fault),
+            None => Response::new(Body::from(text)),
+        };
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        response.headers_mut().insert(header::DATE, NOW.parse().unwrap());
+        for (name, value) in headers {
+            response.headers_mut().insert(name, value.parse().unwrap());
+        }
+        return response;
+    }
     let mut response = data(&mut inner, &url, query.as_deref());
     if let Some(Fault::OtherHost) = fault {
         response["nextRecordsUrl"] = json!("//elsewhere.example/services/data/v62.0/query/0r8-2");
@@ -183,17 +212,21 @@ async fn answer(State(org): State<Org>, request: Request) -> Response<Body> {
             json!([{"errorCode": "INVALID_QUERY_LOCATOR", "message": "invalid query locator"}]),
         );
     }
-    let text = response.to_string();
     match fault {
-        Some(Fault::Truncated) => Response::new(Body::from(text[..text.len() / 2].to_owned())),
-        Some(Fault::Dropped) => {
-            let half = Bytes::from(text[..text.len() / 2].to_owned());
-            Response::new(Body::from_stream(stream::iter([
-                Ok(half),
-                Err(std::io::Error::other("dropped")),
-            ])))
-        }
+        Some(fault @ (Fault::Truncated | Fault::Dropped)) => damaged(response.to_string(), fault),
         _ => reply(200, response),
+    }
+}
+
+fn damaged(text: String, fault: Fault) -> Response<Body> {
+    let half = text[..text.len() / 2].to_owned();
+    match fault {
+        Fault::Truncated => Response::new(Body::from(half)),
+        Fault::Dropped => Response::new(Body::from_stream(stream::iter([
+            Ok(Bytes::from(half)),
+            Err(std::io::Error::other("dropped")),
+        ]))),
+        _ => Response::new(Body::from(text)),
     }
 }
 
@@ -221,15 +254,17 @@ fn data(inner: &mut Inner, url: &Url, query: Option<&str>) -> Value {
         return json!({"ids": ["a"], "latestDateCovered": inner.covered});
     }
     if path.ends_with("/limits") {
-        return json!({"DailyApiRequests": {"Max": 15000, "Remaining": 14000}});
+        let left = inner.jobs.left;
+        return json!({
+            "DailyApiRequests": {"Max": 15000, "Remaining": 14000},
+            "DailyBulkV2QueryJobs": {"Max": 10000, "Remaining": left},
+            "DailyBulkV2QueryFileStorageMB": {"Max": 976562, "Remaining": 976562},
+        });
     }
     let (cursor, start) = match query {
         Some(soql) => {
             let all = path.ends_with("/queryAll");
-            let ids: Vec<String> = matching(inner, soql, all)
-                .into_iter()
-                .map(|row| inner.records[row].1.clone())
-                .collect();
+            let ids = inner.ids(soql, all);
             if soql.starts_with("SELECT COUNT()") {
                 return json!({"totalSize": ids.len(), "done": true, "records": []});
             }
@@ -247,11 +282,12 @@ fn data(inner: &mut Inner, url: &Url, query: Option<&str>) -> Value {
     };
     let end = ids.len().min(start + PAGE);
     let record = |id: &String| {
-        let (stamp, id, deleted) = inner.records.iter().find(|record| record.1 == *id).unwrap();
+        let (stamp, id, deleted) = inner.record(id);
         let stamp = format!("{}+0000", stamp.trim_end_matches('Z'));
         json!({
             "attributes": {"type": "Contact", "url": format!("/services/data/v62.0/sobjects/Contact/{id}")},
             "LastName": format!("name of {id}"), "Id": id, "SystemModstamp": stamp, "LastModifiedDate": stamp, "IsDeleted": deleted,
+            "Since": stamp, "Score": 7.5,
         })
     };
     let mut page = json!({
@@ -263,6 +299,18 @@ fn data(inner: &mut Inner, url: &Url, query: Option<&str>) -> Value {
         page["nextRecordsUrl"] = json!(format!("/services/data/v62.0/query/0r8-{cursor}-{end}"));
     }
     page
+}
+
+impl Inner {
+    pub fn record(&self, id: &str) -> &(String, String, bool) {
+        self.records.iter().find(|record| record.1 == id).unwrap()
+    }
+
+    /// The ids that a query lets through, in keyset order.
+    pub fn ids(&self, soql: &str, all: bool) -> Vec<String> {
+        let rows = matching(self, soql, all).into_iter();
+        rows.map(|row| self.records[row].1.clone()).collect()
+    }
 }
 
 /// The rows that a query's condition lets through, in keyset order.

@@ -305,6 +305,53 @@ pub fn write_record(data: &Data, table: usize, row: &Row, columns: &[Column], ve
     out.push(b'}');
 }
 
+/// Whether CSV can hold these columns: a compound field has no cell.
+pub fn is_flat(columns: &[Column]) -> bool {
+    columns.iter().all(|column| match column {
+        Column::Field { kind, .. } => *kind != FieldType::Address,
+        Column::Parent { columns, .. } => is_flat(columns),
+    })
+}
+
+/// The names of these columns as a bulk query's result has them: a parent's as `Account.Name`.
+pub fn csv_names(columns: &[Column], before: &str) -> Vec<String> {
+    let names = columns.iter().flat_map(|column| match column {
+        Column::Field { name, .. } => vec![format!("{before}{name}")],
+        Column::Parent { name, columns, .. } => csv_names(columns, &format!("{before}{name}.")),
+    });
+    names.collect()
+}
+
+/// Writes the cells of these columns, each in quotes, divided by `delimiter`; of a parent that is not there they are empty.
+pub fn write_csv(data: &Data, table: usize, row: Option<&Row>, columns: &[Column], delimiter: u8, out: &mut Vec<u8>) {
+    for (place, column) in columns.iter().enumerate() {
+        if place > 0 {
+            out.push(delimiter);
+        }
+        match column {
+            Column::Field { kind, source, .. } => {
+                out.push(b'"');
+                if let Some(row) = row {
+                    data.see(table, row, source).write_csv(*kind, out);
+                }
+                out.push(b'"');
+            }
+            Column::Parent {
+                reference,
+                table: parent,
+                columns,
+                ..
+            } => {
+                let parent_row = match row.map(|row| data.see(table, row, reference)) {
+                    Some(Seen::Id(id)) => data.tables[*parent].row(id),
+                    _ => None,
+                };
+                write_csv(data, *parent, parent_row, columns, delimiter, out);
+            }
+        }
+    }
+}
+
 /// Field names are plain words.
 fn write_name(out: &mut Vec<u8>, name: &str) {
     out.push(b'"');

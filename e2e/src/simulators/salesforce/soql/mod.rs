@@ -15,7 +15,7 @@ mod parser;
 mod syntax;
 
 pub use bind::{Output, Plan, bind};
-pub use evaluate::{aggregate, matching, write_record};
+pub use evaluate::{aggregate, csv_names, is_flat, matching, write_csv, write_record};
 pub use parser::parse;
 
 use super::error::ApiError;
