@@ -234,3 +234,26 @@ async fn keys_and_records_are_read_by_a_job_each() {
         );
     }
 }
+
+/// Failure case 1: a record that commits late has a stamp that the reading has passed.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_watermark_passes_the_start_of_a_transaction_that_is_open_whichever_way_is_read() {
+    for by_job in [false, true] {
+        let setting = Setting::with(1_000).await;
+        if by_job {
+            setting.fakes.jobs().say_many();
+        }
+        setting.fakes.open_transaction(700);
+        let result = setting.run(1, None).await;
+        assert_eq!(
+            (result.outcome, result.counts.delivered),
+            (Outcome::Succeeded, 1_000),
+            "{}",
+            result.message
+        );
+        assert_eq!(setting.fakes.jobs().made_and_kept(), (usize::from(by_job), 0));
+        let stamp = result.watermark.map(|watermark| watermark.stamp);
+        let covered = setting.fakes.modified(700);
+        assert_eq!(stamp.map(jiff::Timestamp::as_second), Some(covered), "{by_job}");
+    }
+}

@@ -67,6 +67,8 @@ struct Inner {
     hung: Notify,
     regulations: Regulations,
     jobs: Jobs,
+    /// When the oldest transaction began that is open in the CRM, in seconds since 1970; `None` where the CRM doesn't tell.
+    covered: Mutex<Option<i64>>,
 }
 
 /// From a request on, the CDP never answers: what a run that is dropped then leaves is what a killed pod does.
@@ -142,6 +144,7 @@ impl Fakes {
         let router = Router::new()
             .route("/services/oauth2/token", post(async move || Json(token.clone())))
             .route("/services/data/v62.0/sobjects/Contact/describe", get(describe))
+            .route("/services/data/v62.0/sobjects/Contact/updated/", get(updated))
             .route("/services/data/v62.0/query", get(query))
             .route("/services/data/v62.0/queryAll", get(query_all))
             .route("/v1/batch", post(batch))
@@ -221,6 +224,17 @@ impl Fakes {
     /// The calls that the CDP has taken, and forgets them.
     pub fn take_calls(&self) -> Vec<Value> {
         std::mem::take(&mut *self.0.calls.lock().expect("not poisoned"))
+    }
+
+    /// From now on the CRM tells that a transaction is open which began when this contact was modified.
+    pub fn open_transaction(&self, number: usize) {
+        let modified = self.modified(number);
+        *self.0.covered.lock().expect("not poisoned") = Some(modified);
+    }
+
+    /// When a contact was modified, in seconds since 1970.
+    pub fn modified(&self, number: usize) -> i64 {
+        self.0.contacts.lock().expect("not poisoned")[number].modified
     }
 
     /// The CRM's query jobs.
@@ -336,7 +350,19 @@ async fn describe(State(fakes): State<Fakes>) -> Json<Value> {
         ("MasterRecordId", "reference"),
         ("Consented__c", "datetime"),
     ];
-    Json(json!({"name": "Contact", "fields": fields.map(field)}))
+    let replicateable = fakes.0.covered.lock().expect("not poisoned").is_some();
+    Json(json!({"name": "Contact", "replicateable": replicateable, "fields": fields.map(field)}))
+}
+
+async fn updated(State(fakes): State<Fakes>) -> Json<Value> {
+    let covered = fakes
+        .0
+        .covered
+        .lock()
+        .expect("not poisoned")
+        .expect("a replicateable object");
+    let covered = Timestamp::from_second(covered).expect("an instant");
+    Json(json!({"ids": [], "latestDateCovered": format!("{covered:.3}").replace('Z', "+0000")}))
 }
 
 async fn batch(State(fakes): State<Fakes>, Json(body): Json<Value>) -> Response {

@@ -148,7 +148,7 @@ pub struct Extract {
 
 #[derive(Debug)]
 enum State {
-    Ready(Asked),
+    Ready(Box<Asked>),
     Running(mpsc::Receiver<Result<(Page, Times), SourceError>>, Reader),
     Ended,
 }
@@ -186,12 +186,12 @@ impl Extract {
     pub(super) fn new(org: Arc<Org>, selection: Selection) -> Extract {
         Extract {
             org,
-            state: State::Ready(Asked {
+            state: State::Ready(Box::new(Asked {
                 selection,
                 resume: None,
                 settled_until: None,
                 purpose: String::new(),
-            }),
+            })),
             times: None,
             last: None,
             unfinished: Arc::default(),
@@ -234,7 +234,7 @@ impl Extract {
         if let State::Ready(asked) = &self.state {
             // One page waits while the next is on its way: memory holds three, whatever the object's size.
             let (sender, receiver) = mpsc::channel(1);
-            let reading = read_ahead(self.org.clone(), asked.clone(), self.unfinished.clone(), sender);
+            let reading = read_ahead(self.org.clone(), (**asked).clone(), self.unfinished.clone(), sender);
             self.state = State::Running(receiver, Reader(tokio::spawn(reading)));
         }
         let State::Running(pages, _) = &mut self.state else {

@@ -88,7 +88,8 @@ async fn only_much_that_jobs_can_have_is_read_by_one() {
     let recently = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1)).to_string();
     let long_ago = "2026-05-04T08:00:02Z";
     // What is asked before the first record is.
-    let cases: [(&str, usize, Option<&str>, &str, &[&str]); 5] = [
+    type Case<'a> = (&'a str, usize, Option<&'a str>, &'static str, &'a [&'a str]);
+    let cases: [Case<'_>; 5] = [
         ("everything of much", 7, None, "string", &[COUNT, LIMITS]),
         ("everything of little", 2, None, "string", &[COUNT]),
         (
