@@ -1,5 +1,5 @@
 //! A command that needs a pipeline's state, on the cluster: a Job runs it, with the pipeline's volume and with manifests of its own,
-//! and its log is the answer.
+//! and its log has the answer, [`sealed`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,6 +15,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::sealed;
 use crate::api::SyncPipeline;
 use crate::api::common::exit;
 use crate::controller::errand::{Errand, MANIFESTS, errand_job};
@@ -45,7 +46,7 @@ pub struct Command<'a> {
 pub struct Answer {
     /// The command's exit code.
     pub exit_code: i32,
-    /// What it printed.
+    /// What it printed: its answer or, where it failed, what went wrong.
     pub text: String,
 }
 
@@ -90,6 +91,9 @@ pub enum InClusterError {
         /// What the last warning says.
         cause: Option<Cause>,
     },
+    /// This machine has no random bytes for a key.
+    #[error("the operating system gives no random bytes, without which the answer can't be sealed")]
+    NoKey,
     /// The asker gave up.
     #[error("interrupted")]
     Interrupted,
@@ -101,6 +105,7 @@ impl InClusterError {
         match self {
             InClusterError::Refused(_) | InClusterError::NoImage(_) => exit::CONFIGURATION,
             InClusterError::Unreachable(_)
+            | InClusterError::NoKey
             | InClusterError::TooSlow { .. }
             | InClusterError::NoAnswer { .. }
             | InClusterError::Interrupted => exit::OUTAGE,
@@ -157,12 +162,14 @@ pub async fn image(client: &Client) -> Result<String, InClusterError> {
 /// Where there is no answer in time.
 pub async fn run(
     client: &Client,
-    command: Command<'_>,
+    mut command: Command<'_>,
     image: String,
     patience: Duration,
     shutdown: &CancellationToken,
 ) -> Result<Answer, InClusterError> {
     let namespace = command.pipeline.namespace().unwrap_or_default();
+    let key = sealed::new_key().ok_or(InClusterError::NoKey)?;
+    command.private.insert(sealed::KEY.to_owned(), key.clone());
     let jobs: Api<Job> = Api::namespaced(client.clone(), &namespace);
     let job = jobs.create(&PostParams::default(), &job(&command, image)).await?;
     let name = job.name_any();
@@ -171,7 +178,7 @@ pub async fn run(
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
         secrets.create(&PostParams::default(), &secret(&command, &job)).await?;
         match tokio::time::timeout(patience, await_condition(jobs.clone(), &name, has_ended())).await {
-            Ok(_) => answer(client, &job).await,
+            Ok(_) => answer(client, &job, &key).await,
             Err(_) => Err(InClusterError::TooSlow {
                 job: name.clone(),
                 after: patience,
@@ -235,7 +242,7 @@ fn of(job: &Job) -> ListParams {
     ListParams::default().labels(&format!("{}={}", JOB_NAME, job.name_any()))
 }
 
-async fn answer(client: &Client, job: &Job) -> Result<Answer, InClusterError> {
+async fn answer(client: &Client, job: &Job, key: &str) -> Result<Answer, InClusterError> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), &job.namespace().unwrap_or_default());
     for pod in pods.list(&of(job)).await?.items {
         let statuses = pod
@@ -244,9 +251,10 @@ async fn answer(client: &Client, job: &Job) -> Result<Answer, InClusterError> {
             .flat_map(|status| status.container_statuses.iter().flatten());
         let mut ended = statuses.filter_map(|status| status.state.as_ref()?.terminated.as_ref());
         if let Some(ended) = ended.next() {
+            let log = pods.logs(&pod.name_any(), &LogParams::default()).await?;
             return Ok(Answer {
                 exit_code: ended.exit_code,
-                text: pods.logs(&pod.name_any(), &LogParams::default()).await?,
+                text: sealed::open(key, &log).unwrap_or(log),
             });
         }
     }

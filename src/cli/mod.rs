@@ -13,6 +13,7 @@ pub mod plan;
 pub mod run;
 pub mod run_now;
 mod schema;
+mod sealed;
 pub mod test;
 pub mod validate;
 pub mod worker;

@@ -19,6 +19,7 @@ use self::gather::{Explanation, Place};
 pub use self::on_cluster::ask;
 use super::files::{FilesError, Manifests, Namespace};
 use super::in_cluster::{Answer, InClusterError};
+use super::sealed;
 use crate::api::SyncPipeline;
 use crate::api::common::exit;
 use crate::cluster::{self, ANSWER};
@@ -65,7 +66,7 @@ pub struct ExplainArgs {
     #[arg(long = "trait")]
     trait_name: Option<String>,
     /// Shows values as the CRM has them now. It reads the record anew, and needs the identity map's key, which stands beside the
-    /// stores and is readable for their owner alone. Not on a cluster, where the answer is a Pod's log.
+    /// stores and is readable for their owner alone. Not on a cluster, where the Job has no credentials of the CRM.
     #[arg(long, requires = "files")]
     reveal: bool,
     /// How the answer is printed, to standard output.
@@ -147,10 +148,10 @@ fn told(args: &ExplainArgs, explained: Result<Vec<Explanation>, ExplainError>) -
             NOTHING
         }
         Ok(found) => {
-            match args.output {
-                Output::Text => print!("{}", show::as_text(&found)),
-                Output::Json => println!("{}", serde_json::json!({ "explanations": found })),
-            }
+            sealed::print(&match args.output {
+                Output::Text => show::as_text(&found),
+                Output::Json => format!("{}\n", serde_json::json!({ "explanations": found })),
+            });
             0
         }
         Err(error) => {
