@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use ferrygate::cli::{
-    Cli, Command, LogFormat, audit, catalog, describe, diff, explain, plan, run, run_now, test, validate, worker,
+    Cli, Command, LogFormat, audit, catalog, dead_letters, describe, diff, explain, plan, run, run_now, test, validate,
+    worker,
 };
 use ferrygate::controller;
 use jiff::Timestamp;
@@ -24,6 +25,7 @@ async fn main() -> ExitCode {
         Command::Run(args) => run::run(args, shutdown).await,
         Command::Explain(args) => explain::run(args, &shutdown).await,
         Command::Audit(args) => audit::run(&args),
+        Command::DeadLetters(asked) => dead_letters::run(asked, &shutdown).await,
         Command::RunNow(args) => run_now::run(args).await,
         Command::Catalog(args) => catalog::run(&args).await,
         Command::Describe(args) => describe::run(&args).await,

@@ -5,20 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+use clap::Args;
 use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Pod, Secret};
 use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
+use kube::core::Duration as KubeDuration;
 use kube::runtime::wait::{Condition, await_condition};
 use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::sealed;
-use crate::api::SyncPipeline;
 use crate::api::common::exit;
-use crate::controller::errand::{Errand, MANIFESTS, errand_job};
+use crate::api::{CdpSink, CrmSource, MappingVersion, SyncPipeline};
+use crate::controller::errand::{Errand, MANIFESTS, MANIFESTS_FOLDER, STATES_FOLDER, errand_job};
 use crate::controller::inquire::last_warning;
 use crate::controller::jobs::WorkerImage;
 use crate::controller::light::{Cause, JOB_NAME, LightPod, Stage, WatchedPod};
@@ -28,18 +32,121 @@ const CHART: &str = "app.kubernetes.io/name=ferrygate";
 /// The flag of the controller that has the workers' image.
 const WORKER_IMAGE: &str = "--worker-image=";
 
-/// What is run, and for which pipeline.
-pub struct Command<'a> {
-    /// The pipeline whose state is mounted.
-    pub pipeline: &'a SyncPipeline,
+/// Where on a cluster a pipeline is, and what runs beside its state.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// The pipeline's namespace on the cluster; by default the one of the kubeconfig's context.
+    #[arg(long, short, conflicts_with = "files")]
+    namespace: Option<String>,
+    /// The image that the Job runs; by default the one that the controller gives its workers.
+    #[arg(long, conflicts_with = "files")]
+    image: Option<String>,
+    /// How long the Job may take, for example `5m`.
+    #[arg(long, default_value = "2m", conflicts_with = "files")]
+    timeout: KubeDuration,
+}
+
+impl ClusterArgs {
+    /// The namespace that is meant.
+    pub fn namespace<'n>(&'n self, client: &'n Client) -> &'n str {
+        self.namespace.as_deref().unwrap_or(client.default_namespace())
+    }
+}
+
+/// A question to the state of a pipeline on the cluster.
+pub struct Question<'a> {
+    /// The pipeline's name.
+    pub pipeline: &'a str,
     /// What it is, in one word of the Job's name.
     pub purpose: &'a str,
-    /// The words after `ferrygate`; `$(NAME)` stands for a value of `private`.
+    /// The words after `ferrygate`, without those that name the folders and the pipeline; `$(NAME)` stands for a value of `private`.
     pub words: Vec<String>,
-    /// The resources that it finds in the folder [`MANIFESTS`].
-    pub manifests: Vec<Value>,
-    /// Values that no spec and no log may hold, by upper-case names: a Secret has them for as long as the Job lives.
+    /// Values that no spec and no log may hold, by upper-case names.
     pub private: BTreeMap<String, String>,
+}
+
+/// Asks, and waits for the answer.
+///
+/// # Errors
+/// Where there is none: the API server refuses, or the Job has not ended in time.
+pub async fn ask(
+    client: &Client,
+    at: &ClusterArgs,
+    question: Question<'_>,
+    shutdown: &CancellationToken,
+) -> Result<Answer, InClusterError> {
+    let pipelines: Api<SyncPipeline> = Api::namespaced(client.clone(), at.namespace(client));
+    let pipeline = pipelines.get(question.pipeline).await?;
+    let image = match &at.image {
+        Some(image) => image.clone(),
+        None => image(client).await?,
+    };
+    let places = [
+        "--files",
+        MANIFESTS_FOLDER,
+        "--state",
+        STATES_FOLDER,
+        "--pipeline",
+        question.pipeline,
+    ];
+    let mut words = question.words;
+    words.extend(places.map(str::to_owned));
+    let command = Command {
+        pipeline: &pipeline,
+        purpose: question.purpose,
+        words,
+        manifests: manifests(client, &pipeline).await?,
+        private: question.private,
+    };
+    run(client, command, image, at.timeout.into(), shutdown).await
+}
+
+/// The pipeline, and what it refers to: all versions of its mapping, since records may have been delivered by any.
+async fn manifests(client: &Client, pipeline: &SyncPipeline) -> Result<Vec<Value>, kube::Error> {
+    let namespace = pipeline.namespace().unwrap_or_default();
+    let sources: Api<CrmSource> = Api::namespaced(client.clone(), &namespace);
+    let sinks: Api<CdpSink> = Api::namespaced(client.clone(), &namespace);
+    let versions: Api<MappingVersion> = Api::namespaced(client.clone(), &namespace);
+    let everything = ListParams::default();
+    let (source, sink, versions) = futures::try_join!(
+        sources.get_opt(&pipeline.spec.source_ref.name),
+        sinks.get_opt(&pipeline.spec.sink_ref.name),
+        versions.list(&everything)
+    )?;
+    let versions = versions.items.into_iter();
+    let versions = versions.filter(|version| version.spec.mapping == pipeline.spec.mapping_ref.name);
+    let mut all = vec![manifest(pipeline, &pipeline.spec)];
+    all.extend(source.map(|source| manifest(&source, &source.spec)));
+    all.extend(sink.map(|sink| manifest(&sink, &sink.spec)));
+    all.extend(versions.map(|version| manifest(&version, &version.spec)));
+    Ok(all)
+}
+
+/// A resource as a folder of manifests has it.
+fn manifest<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
+    resource: &K,
+    spec: &impl Serialize,
+) -> Value {
+    json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"name": resource.name_any(), "namespace": resource.namespace()},
+        "spec": spec,
+    })
+}
+
+/// What is run, and for which pipeline.
+struct Command<'a> {
+    /// The pipeline whose state is mounted.
+    pipeline: &'a SyncPipeline,
+    /// What it is, in one word of the Job's name.
+    purpose: &'a str,
+    /// The words after `ferrygate`; `$(NAME)` stands for a value of `private`.
+    words: Vec<String>,
+    /// The resources that it finds in the folder [`MANIFESTS`].
+    manifests: Vec<Value>,
+    /// Values that no spec and no log may hold, by upper-case names: a Secret has them for as long as the Job lives.
+    private: BTreeMap<String, String>,
 }
 
 /// How it ended.
@@ -134,10 +241,7 @@ impl From<kube::Error> for InClusterError {
 }
 
 /// The workers' image, as the controller's Deployment has it.
-///
-/// # Errors
-/// Where there is no Deployment, or the asker may not see it.
-pub async fn image(client: &Client) -> Result<String, InClusterError> {
+async fn image(client: &Client) -> Result<String, InClusterError> {
     let deployments: Api<Deployment> = Api::all(client.clone());
     let found = match deployments.list(&ListParams::default().labels(CHART)).await {
         Ok(found) => found.items,
@@ -157,10 +261,7 @@ pub async fn image(client: &Client) -> Result<String, InClusterError> {
 }
 
 /// Runs a command to its end. Whatever happens, nothing of it stays.
-///
-/// # Errors
-/// Where there is no answer in time.
-pub async fn run(
+async fn run(
     client: &Client,
     mut command: Command<'_>,
     image: String,

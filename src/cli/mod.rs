@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod catalog;
+pub mod dead_letters;
 pub mod describe;
 pub mod described;
 pub mod diff;
@@ -58,6 +59,9 @@ pub enum Command {
     /// Reads the audit trail: what stood of a person's consent whenever something of theirs was sent.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Shows what could not be delivered, has it tried again, or forgets it.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLetters),
     /// Asks for a run of a pipeline's streams, beside their schedules.
     RunNow(run_now::RunNowArgs),
     /// Writes the contracts of a folder for people: a site, Markdown, JSON Schema, Open Data Contracts.

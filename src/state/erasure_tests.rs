@@ -225,7 +225,7 @@ fn a_file_of_the_fifth_format_is_kept_with_its_trail_and_learns_to_erase() {
             file.execute_batch(
                 "ALTER TABLE stream DROP COLUMN standing;
                  DROP TABLE erasing; DROP TABLE erasure; DROP TABLE erasure_request; DROP TABLE erasure_back;
-                 DROP TABLE resume_point;
+                 DROP TABLE resume_point; DROP TABLE replay;
                  PRAGMA user_version = 5;",
             )
         })

@@ -87,20 +87,8 @@ impl Ledger {
             return Ok(None);
         }
         let connection = schema::open_for_reading(&path)?;
-        let ledger = Ledger { connection, path };
-        let found: i64 = ledger.attempt(|connection| schema::pragma(connection, "user_version"))?;
-        match found {
-            schema::FORMAT => Ok(Some(ledger)),
-            newer if newer > schema::FORMAT => Err(StateError::TooNew {
-                path: ledger.path,
-                found,
-                known: schema::FORMAT,
-            }),
-            _ => Err(StateError::unavailable(
-                &ledger.path,
-                "an older version wrote it; the stream's next run brings it up to date",
-            )),
-        }
+        schema::is_of_this_version(&connection, &path)?;
+        Ok(Some(Ledger { connection, path }))
     }
 
     /// What the store tells of a record.

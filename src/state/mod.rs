@@ -20,6 +20,7 @@ mod erasure_requests;
 mod error;
 mod identity;
 mod ledger;
+mod letters;
 mod reader;
 mod resume;
 mod schema;
@@ -47,6 +48,7 @@ pub use erasure::ErasureNote;
 pub use erasure_requests::{Look, Running};
 pub use error::StateError;
 pub use ledger::{Erased, Ledger, Link, Used, Whereabouts};
+pub use letters::{Letters, Which};
 pub use reader::{Known, Reader, Snapshot, watched_key};
 pub use store::Store;
 

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use super::{StateError, audit, consent, erasure, identity, resume};
+use super::{StateError, audit, consent, erasure, identity, letters, resume};
 
 /// The format that this code writes, in SQLite's `user_version`.
-pub(super) const FORMAT: i64 = 8;
+pub(super) const FORMAT: i64 = 9;
 
 /// Marks the file as Ferrygate's: `FGst`, in SQLite's `application_id`.
 const APPLICATION: i64 = 0x4647_7374;
@@ -99,6 +99,7 @@ const MIGRATIONS: [&[&str]; FORMAT as usize - 1] = [
         UPDATE stream SET standing = (SELECT COUNT(*) FROM record WHERE flags & 1 = 0);
     "],
     &[resume::TABLES],
+    &[letters::TABLES],
 ];
 
 /// Opens the file for writing, checks it and makes its tables where it has none. Tells whether it had none.
@@ -181,6 +182,7 @@ fn bring_up(connection: &Connection, version: i64) -> rusqlite::Result<()> {
             audit::TABLES,
             erasure::TABLES,
             resume::TABLES,
+            letters::TABLES,
         ] {
             connection.execute_batch(tables)?;
         }
@@ -192,6 +194,32 @@ fn bring_up(connection: &Connection, version: i64) -> rusqlite::Result<()> {
         }
     }
     connection.pragma_update(None, "user_version", FORMAT)
+}
+
+/// A connection that writes beside the one writer, in transactions of its own: it makes and migrates nothing.
+pub(super) fn open_beside(path: &Path) -> Result<Connection, StateError> {
+    let failed = |error| StateError::sqlite(path, error);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    Ok(connection)
+}
+
+/// Refuses a file that another version of Ferrygate wrote.
+pub(super) fn is_of_this_version(connection: &Connection, path: &Path) -> Result<(), StateError> {
+    let found: i64 = pragma(connection, "user_version").map_err(|error| StateError::sqlite(path, error))?;
+    match found {
+        FORMAT => Ok(()),
+        newer if newer > FORMAT => Err(StateError::TooNew {
+            path: path.to_owned(),
+            found,
+            known: FORMAT,
+        }),
+        _ => Err(StateError::unavailable(
+            path,
+            "an older version wrote it; the stream's next run brings it up to date",
+        )),
+    }
 }
 
 /// A second connection, for looking records up while the first one writes.

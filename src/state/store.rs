@@ -11,7 +11,7 @@ use super::entries::{Entries, Fate, Row, Stage};
 use super::erasure::{self, ErasureNote, Outbox};
 use super::identity::{self, Identities};
 use super::{
-    Between, Cause, Checkpoint, DeadLetter, Opening, Origin, Reader, Remembered, StateError, consent, file_of, resume,
+    Between, Cause, Checkpoint, Opening, Origin, Reader, Remembered, StateError, consent, file_of, letters, resume,
     schema,
 };
 use crate::api::mapping_version::LegalBasis;
@@ -104,6 +104,7 @@ impl Store {
                     )?;
                     self.execute(identity::EMPTY)?;
                     self.execute(erasure::EMPTY)?;
+                    self.execute(letters::EMPTY)?;
                     self.execute(resume::EMPTY)?;
                     origin = Origin::Other(between);
                 } else if run != self.run || epoch != self.epoch {
@@ -312,30 +313,6 @@ impl Store {
             )
         })?;
         self.commit()
-    }
-
-    /// The dead letters by record id: at most `limit` of them.
-    pub fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, StateError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.attempt(|connection| {
-            let mut statement = connection.prepare(
-                "SELECT id, stamp, stage, path, rule, mapping, first, last, attempts FROM dead_letter ORDER BY id LIMIT ?1",
-            )?;
-            let letters = statement.query_map([limit], |row| {
-                Ok(DeadLetter {
-                    record_id: row.get(0)?,
-                    stamp: instant(row, 1)?,
-                    stage: row.get(2)?,
-                    path: row.get(3)?,
-                    rule: row.get(4)?,
-                    mapping: row.get(5)?,
-                    first: instant(row, 6)?,
-                    last: instant(row, 7)?,
-                    attempts: row.get(8)?,
-                })
-            })?;
-            letters.collect()
-        })
     }
 
     /// Why the store's dead letters are there, the most frequent causes first: at most `limit` of them.

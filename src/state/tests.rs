@@ -463,7 +463,7 @@ fn a_file_of_the_first_format_is_kept_and_learns_what_it_is_for() {
                  DROP TABLE identity_touched; DROP TABLE identity_again; DROP TABLE identity_link;
                  DROP TABLE consent_end; DROP TABLE delivering; DROP TABLE audit; DROP TABLE audit_salt;
                  DROP TABLE erasing; DROP TABLE erasure; DROP TABLE erasure_request; DROP TABLE erasure_back;
-                 DROP TABLE resume_point;
+                 DROP TABLE resume_point; DROP TABLE replay;
                  PRAGMA user_version = 1;",
             )
         })
@@ -665,7 +665,7 @@ fn a_file_of_the_seventh_format_is_kept_and_learns_where_to_go_on() {
     .expect("written");
     drop(store);
     rusqlite::Connection::open(file_of(folder.path(), "contacts"))
-        .and_then(|file| file.execute_batch("DROP TABLE resume_point; PRAGMA user_version = 7;"))
+        .and_then(|file| file.execute_batch("DROP TABLE resume_point; DROP TABLE replay; PRAGMA user_version = 7;"))
         .expect("a file of the seventh format");
     let (mut store, kept) = Store::open(&opening(folder.path())).expect("a store");
     assert_eq!((kept.origin, kept.empty), (Origin::Kept, false));

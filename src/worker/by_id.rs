@@ -30,6 +30,8 @@ pub(super) enum Which {
     Ended,
     /// Those that returned while the CDP was erasing them: what was delivered of them since may have been erased as well.
     Returned,
+    /// Those that a person asked for: dead letters, mostly.
+    Replayed,
     /// Those of which others' records have changed what the CDP is to hear; `forced` ones, where nothing of them has changed.
     Again { forced: bool },
 }
@@ -39,6 +41,7 @@ impl ByIds {
         match self.which {
             Which::Ended => self.reader.ended(self.now, after, RECORDS),
             Which::Returned => self.reader.returned(self.now, after, RECORDS),
+            Which::Replayed => self.reader.replayed(self.now, after, RECORDS),
             Which::Again { forced } => self.reader.again(forced, self.now, after, RECORDS),
         }
     }

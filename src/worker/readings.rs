@@ -35,6 +35,8 @@ pub(super) struct Readings<'a, P> {
     pub(super) sink: &'a Sink,
     pub(super) publisher: &'a P,
     pub(super) shutdown: &'a CancellationToken,
+    /// When the run began.
+    pub(super) begun: Timestamp,
     /// Whether the store knew no record when the run began.
     pub(super) empty: bool,
     /// Whether the CDP may hold what the store does not know of.
@@ -56,6 +58,7 @@ impl<P: Publish> Readings<'_, P> {
         let known = [
             (store.keeps_ends(), Which::Ended),
             (store.keeps_returned(), Which::Returned),
+            (store.keeps_replays(self.begun)?, Which::Replayed),
         ];
         let known = known.into_iter().filter(|(any, _)| *any);
         let records = Reads {
@@ -169,7 +172,10 @@ impl<P: Publish> Readings<'_, P> {
             },
             reader: store.reader()?,
             which,
-            now: Timestamp::now(),
+            now: match which {
+                Which::Replayed => self.begun,
+                _ => Timestamp::now(),
+            },
         })
     }
 

@@ -116,6 +116,7 @@ async fn run(
     shutdown: &CancellationToken,
     report: &mut Report,
 ) -> Result<(), Stop> {
+    let begun = Timestamp::now();
     let plan = prepare::compile(spec, secrets)?;
     let tracked = prepare::tracked(&plan);
     let opened = {
@@ -159,6 +160,7 @@ async fn run(
         sink: &sink,
         publisher,
         shutdown,
+        begun,
         empty,
         in_doubt,
         knows_keys,
@@ -169,7 +171,7 @@ async fn run(
     let ended = match ended {
         Ok(Extracted::All(whole)) => {
             let finished = blocking("state", move || {
-                finish(&mut store, whole).map(|finished| (store, finished))
+                finish(&mut store, whole, begun).map(|finished| (store, finished))
             });
             let (store, causes) = finished.await??;
             report.progress = checkpoint::progress(store.checkpoint());
@@ -315,7 +317,7 @@ pub(super) async fn stages(
 }
 
 /// The last checkpoint of a run that came to its end. Tells why there are dead letters, the most frequent causes first.
-fn finish(store: &mut Store, whole: Whole) -> Result<Vec<Cause>, Stop> {
+fn finish(store: &mut Store, whole: Whole, begun: Timestamp) -> Result<Vec<Cause>, Stop> {
     if let Some(instant) = whole.complete_as_of {
         store.complete_as_of(instant);
     }
@@ -324,6 +326,7 @@ fn finish(store: &mut Store, whole: Whole) -> Result<Vec<Cause>, Stop> {
         store.advance(reached);
     }
     store.forget_resume_points()?;
+    store.end_replays(begun)?;
     store.end_delivering()?;
     store.commit()?;
     Ok(store.causes(CAUSES_SHOWN)?)

@@ -83,6 +83,78 @@ fn counts(read: u32, delivered: u32, unchanged: u32, suppressed: u32, rejected: 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_shown_tried_again_by_a_mended_mapping_and_discarded() {
+    // More than the look-back reads again.
+    let setting = Setting::with(400).await;
+    for number in [0, 1] {
+        setting.fakes.change_unseen(number, |contact| {
+            contact.fields.insert("Phone".into(), json!("no number"));
+        });
+    }
+    let (folder, state) = (setting.folder.path().to_owned(), setting.folder.path().join("state"));
+    let letters = async |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ferrygate"));
+        command.arg("dead-letters").args(words);
+        command.arg("--files").arg(&folder).arg("--state").arg(&state);
+        let output = tokio::task::spawn_blocking(move || command.output()).await;
+        let output = output.expect("a thread").expect("a process");
+        (output.status.code(), String::from_utf8(output.stdout).expect("text"))
+    };
+    let held = async || setting.run().await.result["deadLetters"].as_array().map(Vec::len);
+    assert_eq!(held().await, Some(2));
+    let (code, listed) = letters(&["list"]).await;
+    let first = listed.lines().next().unwrap_or_default();
+    assert!(
+        code == Some(0)
+            && first.starts_with("default/customers contacts: 003000000000000000: Map: traits[phone]: ")
+            && listed.lines().count() == 2
+            && !listed.contains("no number"),
+        "{listed}"
+    );
+
+    // What the mapping refused it now lets pass; the CRM has not changed.
+    let manifests = folder.join("all.yaml");
+    let text = std::fs::read_to_string(&manifests).expect("manifests");
+    let mended = text.replace(
+        "transforms: [{e164: {default: DE}}],",
+        "transforms: [{e164: {default: DE}}], onError: 'Null',",
+    );
+    assert_ne!(text, mended);
+    std::fs::write(&manifests, mended).expect("written");
+    setting.fakes.take_calls();
+    assert_eq!(held().await, Some(2), "nobody has asked for them");
+    let first = "003000000000000000";
+    assert_eq!(
+        letters(&["replay", "--record", first]).await,
+        (
+            Some(0),
+            "default/customers contacts: 1 dead letters are read again by the next run\n".to_owned()
+        )
+    );
+    assert_eq!(held().await, Some(1));
+    let sent: Vec<_> = setting
+        .fakes
+        .take_calls()
+        .iter()
+        .map(|call| call["userId"].clone())
+        .collect();
+    assert!(
+        !sent.is_empty() && sent.iter().all(|user| *user == json!(first)),
+        "{sent:?}"
+    );
+    assert_eq!((held().await, setting.fakes.take_calls()), (Some(1), vec![]), "once");
+
+    let nothing = (Some(1), "there is no such dead letter\n".to_owned());
+    assert_eq!(letters(&["discard", "--path", "traits[email]"]).await, nothing);
+    assert_eq!(letters(&["discard", "--path", "traits[phone]"]).await.0, Some(0));
+    assert_eq!(held().await, Some(0));
+    assert_eq!(
+        letters(&["list", "--output", "json"]).await,
+        (Some(0), "{\"deadLetters\":[]}\n".to_owned())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mapping_is_held_against_the_crm_s_objects_without_the_crm() {
     let setting = Setting::with(1).await;
     let folder = setting.folder.path().to_owned();

@@ -12,13 +12,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use kube::ResourceExt;
-use kube::core::Duration;
 use tokio_util::sync::CancellationToken;
 
 use self::gather::{Explanation, Place};
 pub use self::on_cluster::ask;
 use super::files::{FilesError, Manifests, Namespace};
-use super::in_cluster::{Answer, InClusterError};
+use super::in_cluster::{Answer, ClusterArgs, InClusterError};
 use super::sealed;
 use crate::api::SyncPipeline;
 use crate::api::common::exit;
@@ -47,15 +46,8 @@ pub struct ExplainArgs {
     /// Only this pipeline.
     #[arg(long, required_unless_present = "files")]
     pipeline: Option<String>,
-    /// The pipeline's namespace on the cluster; by default the one of the kubeconfig's context.
-    #[arg(long, short, conflicts_with = "files")]
-    namespace: Option<String>,
-    /// The image that the Job runs; by default that of the controller's Deployment.
-    #[arg(long, conflicts_with = "files")]
-    image: Option<String>,
-    /// How long the Job may take, for example `5m`.
-    #[arg(long, default_value = "2m", conflicts_with = "files")]
-    timeout: Duration,
+    #[command(flatten)]
+    cluster: ClusterArgs,
     /// A record: its CRM object and id, `Contact/003Qy00000AbCdE`.
     #[arg(long, value_parser = pair::<'/'>, required_unless_present = "identity", conflicts_with = "identity")]
     record: Option<Pair>,
