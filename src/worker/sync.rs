@@ -412,5 +412,6 @@ fn dead_letters(causes: &[Cause]) -> String {
     let causes = causes
         .iter()
         .map(|Cause { path, rule, records }| format!("{records} at {path}: {rule}"));
-    format!("dead letters held, by cause: {}", causes.collect::<Vec<_>>().join(", "))
+    let causes = causes.collect::<Vec<_>>().join(", ");
+    format!("dead letters held, by cause: {causes} (ferrygate dead-letters list shows them)")
 }

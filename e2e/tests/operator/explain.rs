@@ -1,11 +1,11 @@
-//! `ferrygate explain` on the cluster: a Job beside the state answers, and nothing of it stays.
+//! `ferrygate explain` and `ferrygate dead-letters` on the cluster: a Job beside the state answers, and nothing of it stays.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser as _;
 use ferrygate::cli::in_cluster::Answer;
-use ferrygate::cli::{Cli, Command, explain};
+use ferrygate::cli::{Cli, Command, dead_letters, explain};
 use ferrygate_e2e::cluster::until::until;
 use ferrygate_e2e::tenant::{Simulated, Tenant};
 use k8s_openapi::api::batch::v1::Job;
@@ -91,6 +91,24 @@ async fn a_job_beside_the_state_explains_a_record_and_goes() -> Result<()> {
     let nobody = ask(&tenant, &["--record", "Contact/003000000000000AAA"]).await?;
     assert_eq!(nobody.exit_code, 1, "{}", nobody.text);
 
+    let begin = [
+        "ferrygate",
+        "dead-letters",
+        "list",
+        "--namespace",
+        tenant.namespace(),
+        "--pipeline",
+        "people",
+    ];
+    let Command::DeadLetters(list) = Cli::try_parse_from(begin.into_iter().chain(["--output", "json"]))?.command else {
+        bail!("another command");
+    };
+    let letters = dead_letters::ask(tenant.client(), &list, &CancellationToken::new()).await?;
+    assert_eq!(
+        (letters.exit_code, letters.text.as_str()),
+        (0, "{\"deadLetters\":[]}\n")
+    );
+
     until(PATIENCE, "its Jobs and Secrets to go", async || {
         let everything = ListParams::default();
         let jobs = Api::<Job>::namespaced(tenant.client().clone(), tenant.namespace())
@@ -104,7 +122,7 @@ async fn a_job_beside_the_state_explains_a_record_and_goes() -> Result<()> {
             .iter()
             .map(ResourceExt::name_any)
             .chain(secrets.items.iter().map(ResourceExt::name_any));
-        Ok((!names.any(|name| name.starts_with("explain-"))).then_some(()))
+        Ok((!names.any(|name| name.starts_with("explain-") || name.starts_with("dead-letters-"))).then_some(()))
     })
     .await?;
     tenant.remove().await
