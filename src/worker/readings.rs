@@ -68,6 +68,9 @@ impl<P: Publish> Readings<'_, P> {
             extract: None,
         };
         let Some(keys) = keys else {
+            if let Some(leftover) = store.resume_point(Reading::Keys.name())? {
+                self.source.remove(&leftover).await;
+            }
             let records = self.whole(records, &selection, &store, &rules)?;
             let read = self.one(records, rules, store, report).await;
             return read.map(|(ended, _)| ended);

@@ -30,7 +30,7 @@ pub(super) struct Config {
 }
 
 /// Below it REST needs fifty requests at the most, and answers at once; a query job waits in the org's queue and is asked about in
-/// between. Above it a job needs fewer requests, its result can be gone on with for a week, and the org divides the work.
+/// between. Above it the org divides the work, and its result can be gone on with for a week.
 const BULK_FROM: i64 = 100_000;
 
 impl Config {

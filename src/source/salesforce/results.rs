@@ -22,10 +22,10 @@ use crate::api::sync_pipeline::Watermark;
 use crate::source::{NextPart, ResumePoint, SourceError};
 
 /// How many parts are on their way at once, or wait to be handed on.
-const AHEAD: usize = 3;
+const AHEAD: usize = 2;
 
 /// How large a part is to be: large enough that a request's own time is small beside it, small enough that memory is.
-const PART_BYTES: usize = 2 << 20;
+const PART_BYTES: usize = 1 << 20;
 /// How many records the first part has, and one at the least and the most.
 const FIRST_RECORDS: usize = 2_000;
 const RECORDS: std::ops::RangeInclusive<usize> = 200..=50_000;
