@@ -391,13 +391,19 @@ impl Place<'_> {
     }
 }
 
+/// All files of YAML or JSON below a folder, but for what is hidden: a repo's own folders (`.git`, `.github`), and the copies that a
+/// mounted ConfigMap or Secret keeps beside the names that are meant.
 fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), FilesError> {
     let unreadable = |cause| FilesError::Unreadable {
         path: folder.to_owned(),
         cause,
     };
     for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
+        let entry = entry.map_err(unreadable)?;
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        let path = entry.path();
         if path.is_dir() {
             collect(&path, into)?;
         } else if path
@@ -492,6 +498,24 @@ spec:
             let error = read(&text).map(|_| ()).unwrap_err();
             assert!(error.contains(words), "{words:?} is not in {error:?}");
         }
+    }
+
+    /// <https://kubernetes.io/docs/concepts/configuration/secret/#using-secrets-as-files-from-a-pod>
+    #[test]
+    fn a_mounted_volume_is_read_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let copies = folder.path().join("..2026_11_25");
+        fs::create_dir(&copies).unwrap();
+        fs::write(copies.join("all.yaml"), SINK).unwrap();
+        let link = |from: &str, to: &str| std::os::unix::fs::symlink(to, folder.path().join(from)).unwrap();
+        link("..data", "..2026_11_25");
+        link("all.yaml", "..data/all.yaml");
+        assert_eq!(
+            Manifests::read(folder.path())
+                .map(|manifests| manifests.count())
+                .unwrap(),
+            1
+        );
     }
 
     #[test]
