@@ -49,12 +49,9 @@ async fn a_job_beside_the_state_explains_a_record_and_goes() -> Result<()> {
         .context("keys")?
         .push(address);
     let pipeline = manifests::pipeline("people", "org", "workspace", "contact", "6h");
-    let all = vec![
-        manifests::source("org"),
-        manifests::sink("workspace"),
-        mapping,
-        pipeline,
-    ];
+    let mut sink = manifests::sink("workspace");
+    sink["spec"]["identity"]["externalIds"] = json!(["email"]);
+    let all = vec![manifests::source("org"), sink, mapping, pipeline];
     tenant.apply(&manifests::list(all)).await?;
     let ended = |pipeline: &ferrygate::api::SyncPipeline| {
         let mut streams = pipeline.status.iter().flat_map(|status| &status.streams);
@@ -76,7 +73,7 @@ async fn a_job_beside_the_state_explains_a_record_and_goes() -> Result<()> {
             &explained["keys"][0]["verdict"],
             &explained["trait"]["source"]
         ),
-        (&json!(id), &json!("UserId"), &json!("Email")),
+        (&json!(id), &json!("UserId"), &json!("Contact.Email")),
         "{told}"
     );
 
