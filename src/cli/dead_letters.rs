@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::files::{FilesError, Manifests};
-use super::in_cluster::{self, Answer, ClusterArgs, InClusterError, Question};
+use super::in_cluster::{self, Answer, InClusterError, Question, StateArgs};
 use super::{run_now, sealed};
 use crate::api::common::exit;
 use crate::cluster::{self, ANSWER};
@@ -35,7 +35,7 @@ pub enum DeadLetters {
 #[derive(Debug, Args)]
 pub struct ListArgs {
     #[command(flatten)]
-    place: Place,
+    place: StateArgs,
     #[command(flatten)]
     filter: Filter,
     /// How many are shown of each stream.
@@ -50,7 +50,7 @@ pub struct ListArgs {
 #[derive(Debug, Args)]
 pub struct ChosenArgs {
     #[command(flatten)]
-    place: Place,
+    place: StateArgs,
     #[command(flatten)]
     filter: Filter,
     /// All letters of the pipeline's streams.
@@ -58,29 +58,12 @@ pub struct ChosenArgs {
     all: bool,
 }
 
-/// Where the state is.
-#[derive(Debug, Args)]
-struct Place {
-    /// The folder with the YAML manifests of the four kinds. Without it, the kubeconfig's cluster is asked: a Job opens the
-    /// pipeline's volume.
-    #[arg(long)]
-    files: Option<PathBuf>,
-    /// The folder that keeps the state between runs; with --files.
-    #[arg(long, default_value = ".ferrygate/state")]
-    state: PathBuf,
-    /// Only this pipeline.
-    #[arg(long, required_unless_present = "files")]
-    pipeline: Option<String>,
-    /// Only this stream.
-    #[arg(long)]
-    stream: Option<String>,
-    #[command(flatten)]
-    cluster: ClusterArgs,
-}
-
 /// Which letters.
 #[derive(Debug, Args)]
 struct Filter {
+    /// Only of this stream.
+    #[arg(long)]
+    stream: Option<String>,
     /// Only of this record, by the CRM's id; may be repeated.
     #[arg(long = "record", id = "records")]
     records: Vec<String>,
@@ -131,7 +114,7 @@ pub async fn run(asked: DeadLetters, shutdown: &CancellationToken) -> i32 {
 }
 
 impl DeadLetters {
-    fn place(&self) -> &Place {
+    fn place(&self) -> &StateArgs {
         match self {
             DeadLetters::List(args) => &args.place,
             DeadLetters::Replay(args) | DeadLetters::Discard(args) => &args.place,
@@ -167,7 +150,7 @@ fn in_folder(asked: &DeadLetters, files: &Path, now: Timestamp) -> Result<(bool,
         for pipeline in pipelines.filter(|pipeline| wanted(&place.pipeline, &pipeline.name_any())) {
             let folder = place.state.join(namespace).join(pipeline.name_any());
             let streams = pipeline.spec.streams.iter();
-            for stream in streams.filter(|stream| wanted(&place.stream, &stream.name)) {
+            for stream in streams.filter(|stream| wanted(&filter.stream, &stream.name)) {
                 let Some(mut letters) = Letters::open(&folder, &stream.name)? else {
                     continue;
                 };
@@ -302,7 +285,7 @@ pub async fn ask(client: &Client, asked: &DeadLetters, shutdown: &CancellationTo
 
 /// The words of the command, and what of them stands in no spec: the records' ids.
 fn words(asked: &DeadLetters) -> (Vec<String>, BTreeMap<String, String>) {
-    let (place, filter) = (asked.place(), asked.filter());
+    let filter = asked.filter();
     let mut words = vec!["dead-letters".to_owned()];
     let mut add = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
     match asked {
@@ -315,7 +298,7 @@ fn words(asked: &DeadLetters) -> (Vec<String>, BTreeMap<String, String>) {
         DeadLetters::Discard(_) => add(&["discard"]),
     }
     for (flag, value) in [
-        ("--stream", &place.stream),
+        ("--stream", &filter.stream),
         ("--path", &filter.path),
         ("--mapping", &filter.mapping),
     ] {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -31,6 +32,24 @@ use crate::controller::light::{Cause, JOB_NAME, LightPod, Stage, WatchedPod};
 const CHART: &str = "app.kubernetes.io/name=ferrygate";
 /// The flag of the controller that has the workers' image.
 const WORKER_IMAGE: &str = "--worker-image=";
+
+/// Where the state of pipelines is: in a folder, or on a cluster.
+#[derive(Debug, Args)]
+pub struct StateArgs {
+    /// The folder with the YAML manifests of the four kinds. Without it, the kubeconfig's cluster is asked: a Job opens the
+    /// pipeline's volume.
+    #[arg(long)]
+    pub files: Option<PathBuf>,
+    /// The folder that keeps the state between runs; with --files.
+    #[arg(long, default_value = ".ferrygate/state")]
+    pub state: PathBuf,
+    /// Only this pipeline.
+    #[arg(long, required_unless_present = "files")]
+    pub pipeline: Option<String>,
+    /// Where on the cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
 
 /// Where on a cluster a pipeline is, and what runs beside its state.
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ mod on_cluster;
 mod reveal;
 mod show;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use kube::ResourceExt;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use self::gather::{Explanation, Place};
 pub use self::on_cluster::ask;
 use super::files::{FilesError, Manifests, Namespace};
-use super::in_cluster::{Answer, ClusterArgs, InClusterError};
+use super::in_cluster::{Answer, InClusterError, StateArgs};
 use super::sealed;
 use crate::api::SyncPipeline;
 use crate::api::common::exit;
@@ -36,18 +36,8 @@ const NOTHING: i32 = 1;
 /// Whom to explain, and how the answer is shown.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// The folder with the YAML manifests of the four kinds and, for --reveal, of the Secrets that they name. Without it, the
-    /// kubeconfig's cluster is asked: a Job reads the pipeline's volume.
-    #[arg(long)]
-    files: Option<PathBuf>,
-    /// The folder that keeps the state between runs; with --files.
-    #[arg(long, default_value = ".ferrygate/state")]
-    state: PathBuf,
-    /// Only this pipeline.
-    #[arg(long, required_unless_present = "files")]
-    pipeline: Option<String>,
     #[command(flatten)]
-    cluster: ClusterArgs,
+    place: StateArgs,
     /// A record: its CRM object and id, `Contact/003Qy00000AbCdE`.
     #[arg(long, value_parser = pair::<'/'>, required_unless_present = "identity", conflicts_with = "identity")]
     record: Option<Pair>,
@@ -105,7 +95,7 @@ enum ExplainError {
 
 /// Explains, and returns the process's exit code.
 pub async fn run(args: ExplainArgs, shutdown: &CancellationToken) -> i32 {
-    match (&args.files, &args.pipeline) {
+    match (&args.place.files, &args.place.pipeline) {
         (Some(folder), _) => told(&args, explain(&args, folder).await),
         (None, Some(pipeline)) => match on_cluster(&args, pipeline, shutdown).await {
             Ok(answer) => {
@@ -135,7 +125,7 @@ fn told(args: &ExplainArgs, explained: Result<Vec<Explanation>, ExplainError>) -
         Ok(found) if found.is_empty() => {
             eprintln!(
                 "nothing is known of it in {}: it was not delivered, or by a pipeline whose state is elsewhere",
-                args.state.display()
+                args.place.state.display()
             );
             NOTHING
         }
@@ -158,9 +148,12 @@ async fn explain(args: &ExplainArgs, folder: &Path) -> Result<Vec<Explanation>, 
     let mut found = Vec::new();
     for (name, namespace) in manifests.namespaces() {
         let pipelines = namespace.pipelines.values();
-        for pipeline in
-            pipelines.filter(|pipeline| args.pipeline.as_ref().is_none_or(|name| *name == pipeline.name_any()))
-        {
+        for pipeline in pipelines.filter(|pipeline| {
+            args.place
+                .pipeline
+                .as_ref()
+                .is_none_or(|name| *name == pipeline.name_any())
+        }) {
             for place in places(args, name, namespace, pipeline) {
                 found.extend(explain_in(args, &place).await?);
             }
@@ -180,7 +173,7 @@ fn places<'n>(args: &ExplainArgs, name: &str, namespace: &'n Namespace, pipeline
             pipeline,
             stream,
             shown: format!("{name}/{}", pipeline.name_any()),
-            state: args.state.join(name).join(pipeline.name_any()),
+            state: args.place.state.join(name).join(pipeline.name_any()),
         })
         .collect()
 }

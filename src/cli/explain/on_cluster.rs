@@ -26,7 +26,7 @@ pub async fn ask(
         words,
         private,
     };
-    in_cluster::ask(client, &args.cluster, question, shutdown).await
+    in_cluster::ask(client, &args.place.cluster, question, shutdown).await
 }
 
 /// The words of the command, and what of them is nobody's but the asker's: which record, or whose value.
